@@ -1,0 +1,121 @@
+"""Data sets in NumPy's .npz files."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xpcnn.atomic import atomic_write
+from xpcnn.data.dataset import Dataset
+from xpcnn.data.split import stratified_split
+from xpcnn.errors import DataError
+
+__all__ = ["load_npz", "save_npz"]
+
+
+def load_npz(path: str | os.PathLike[str], *, seed: int = 0, test_fraction: float = 0.2) -> Dataset:
+    """Read x_train and t_train, and x_test and t_test where given; t_ may also be spelt y_. Pickles are refused.
+
+    x: (N, H, W), (N, C, H, W), or (N, H, W, C) with 1 or 3 channels last; uint8, other whole numbers in 0..255, or
+    floats that are such numbers, or such numbers / 255. t: whole numbers, (N,) or (N, 1).
+    classes: their names where the file has an array of this name, else "0", "1", ...
+    Without a test set, about `test_fraction` of every class becomes it, chosen from `seed`.
+
+    Raises DataError with the file and the reason.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: one array, not an .npz file of x_train, t_train, x_test and t_test")
+            arrays = {name: file[name] for name in _names(file.files, path)}
+    except DataError:
+        raise
+    except (OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError) as error:
+        raise DataError(f"{path}: cannot be read as .npz ({error})") from error
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path}: damaged or cut short ({error})") from error
+    named = {("t" + name[1:] if name.startswith("y_") else name): array for name, array in arrays.items()}
+    x, t = _pictures(named["x_train"], f"{path}: x_train"), _labels(named["t_train"], f"{path}: t_train")
+    if len(x) != len(t):
+        raise DataError(f"{path}: {len(x):,} training pictures but {len(t):,} labels; they must be as many")
+    if "x_test" in named:
+        x_test, t_test = _pictures(named["x_test"], f"{path}: x_test"), _labels(named["t_test"], f"{path}: t_test")
+    else:
+        kept, held_out = stratified_split(t, seed, test_fraction)
+        x, x_test, t, t_test = x[kept], x[held_out], t[kept], t[held_out]
+    if "classes" in named:
+        classes = tuple(str(name) for name in named["classes"].ravel())
+    else:
+        classes = tuple(map(str, range(1 + max((int(part.max()) for part in (t, t_test) if len(part)), default=0))))
+    return Dataset(path.stem, x, t, x_test, t_test, classes, str(path)).checked()
+
+
+def save_npz(path: str | os.PathLike[str], dataset: Dataset) -> None:
+    """Write a data set so that `load_npz` gives it back: the four arrays and the classes' names, compressed."""
+    with atomic_write(path) as file:
+        np.savez_compressed(
+            file,
+            x_train=dataset.x_train,
+            t_train=dataset.t_train,
+            x_test=dataset.x_test,
+            t_test=dataset.t_test,
+            classes=np.array(dataset.classes),
+        )
+
+
+def _names(present: list[str], path: Path) -> list[str]:
+    """The names to read, once it is clear that they make a data set."""
+    chosen = {}
+    for part in ("x_train", "t_train", "x_test", "t_test"):
+        spellings = [part, "y" + part[1:]] if part.startswith("t") else [part]
+        chosen[part] = [name for name in spellings if name in present]
+        if len(chosen[part]) > 1:
+            raise DataError(f"{path}: has both {' and '.join(spellings)}; keep one")
+    missing = [part for part in ("x_train", "t_train") if not chosen[part]]
+    if bool(chosen["x_test"]) != bool(chosen["t_test"]):
+        missing.append("t_test" if chosen["x_test"] else "x_test")
+    if missing:
+        raise DataError(f"{path}: without {', '.join(missing)}; it has {', '.join(sorted(present)) or 'nothing'}")
+    return [name for names in chosen.values() for name in names] + (["classes"] if "classes" in present else [])
+
+
+def _pictures(x: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
+    if x.ndim == 3:
+        x = x[:, np.newaxis]
+    if x.ndim != 4:
+        raise DataError(f"{what} is {x.shape}; expected (N, H, W), (N, C, H, W) or (N, H, W, C)")
+    if x.shape[3] in (1, 3) and x.shape[1] not in (1, 3):
+        x = x.transpose(0, 3, 1, 2)
+    if x.size and x.dtype != np.uint8:
+        x = _whole(x, what)
+    return np.ascontiguousarray(x, dtype=np.uint8)
+
+
+def _whole(x: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
+    if x.dtype.kind not in "iuf":
+        raise DataError(f"{what} is {x.dtype}; expected uint8")
+    low, high = x.min(), x.max()
+    if x.dtype.kind == "f" and low >= 0 and high <= 1:
+        x = x * 255.0
+        high = high * 255.0
+    whole: np.ndarray[Any, Any] = np.rint(x)
+    # 1e-3 is far above float32's rounding of n / 255 and far below a step of one.
+    if not (low >= 0 and high <= 255.001 and np.abs(x - whole).max() < 1e-3):
+        raise DataError(
+            f"{what} holds {x.dtype} from {low} to {high}; expected whole numbers in 0..255, or those / 255"
+        )
+    return whole
+
+
+def _labels(t: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
+    if t.ndim == 2 and t.shape[1] == 1:
+        t = t[:, 0]
+    if t.ndim != 1 or t.dtype.kind not in "iu":
+        raise DataError(f"{what} is {t.dtype} {t.shape}; expected whole numbers (N,), each a class's index")
+    return t.astype(np.int64)

@@ -1,0 +1,34 @@
+"""Every error that xpcnn raises on purpose: one base class, one class per kind of cause.
+
+Messages follow one pattern: what was given, what was expected, what to do.
+"""
+
+__all__ = ["CheckpointError", "ConfigError", "DataError", "DeviceError", "ShapeError", "TrainingError", "XpcnnError"]
+
+
+class XpcnnError(Exception):
+    """Base of all errors that xpcnn raises on purpose; catching it catches them all."""
+
+
+class DeviceError(XpcnnError):
+    """A device that cannot be used, or arrays of two devices meeting in one operation."""
+
+
+class ShapeError(XpcnnError, ValueError):
+    """An array whose shape or dtype does not fit the operation, layer or network it was given to."""
+
+
+class DataError(XpcnnError, ValueError):
+    """A data file or array that is missing, damaged or not what its name says."""
+
+
+class CheckpointError(XpcnnError):
+    """A parameter file or checkpoint that is damaged or does not fit the network."""
+
+
+class ConfigError(XpcnnError, ValueError):
+    """An option, name or configuration value that xpcnn does not know or cannot accept."""
+
+
+class TrainingError(XpcnnError):
+    """A run that cannot go on: a loss that is no longer finite, or memory that ran out."""

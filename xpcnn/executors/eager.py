@@ -1,0 +1,71 @@
+"""The plain way through a network: one layer after another over the whole batch, on any device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from xpcnn.device import Array
+from xpcnn.graph import INPUT, Node
+from xpcnn.layers.base import Context
+from xpcnn.layers.loss import SoftmaxWithLoss
+from xpcnn.rng import stream_number
+
+__all__ = ["EagerExecutor", "Visit"]
+
+Visit = Callable[[str, Array], None]  # told each layer's name and output as they come
+
+
+class EagerExecutor:
+    """Runs the nodes in order. Keeps nothing between calls but what is derived from the graph."""
+
+    def __init__(self, nodes: Mapping[str, Node], loss: SoftmaxWithLoss, seed: int) -> None:
+        self.nodes = list(nodes.values())
+        self.loss = loss
+        self.seed = seed
+        self.streams = {node.name: stream_number(node.name) for node in self.nodes}
+        # After this node nobody asks for the value any more, so it can go.
+        self.last_use = {name: node.name for node in self.nodes for name in node.inputs}
+
+    def _forward(
+        self, x: Array, train: bool, keep: bool, step: int, visit: Visit | None = None
+    ) -> tuple[Array, dict[str, Context]]:
+        values: dict[str, Array] = {INPUT: x}
+        contexts: dict[str, Context] = {}
+        for node in self.nodes:
+            ctx = Context(
+                train, keep=keep, need_dx=node.needs_dx, seed=self.seed, stream=self.streams[node.name], step=step
+            )
+            if keep:
+                contexts[node.name] = ctx
+            value = values[node.name] = node.layer.forward_in(ctx, *(values[name] for name in node.inputs))
+            for name in set(node.inputs):
+                if self.last_use[name] == node.name:
+                    del values[name]
+            if visit is not None:
+                visit(node.name, value)
+        return value, contexts
+
+    def predict(self, x: Array, train: bool = False, step: int = 0, visit: Visit | None = None) -> Array:
+        """Scores (N, K) for a batch on the network's device. visit(name, output) is called after each layer."""
+        return self._forward(x, train, keep=False, step=step, visit=visit)[0]
+
+    def gradient(self, x: Array, t: Array, train: bool = True, step: int = 0) -> tuple[Array, Array]:
+        """Loss (0-d, on the device) and scores of one batch; leaves each layer's gradients in its `grads`."""
+        scores, contexts = self._forward(x, train, keep=True, step=step)
+        loss_context = Context(train)
+        loss = self.loss.forward_in(loss_context, scores, t)
+        self._backward(contexts, self.loss.backward_in(loss_context))
+        return loss, scores
+
+    def _backward(self, contexts: dict[str, Context], dout: Array) -> None:
+        douts: dict[str, Array] = {self.nodes[-1].name: dout}
+        for node in reversed(self.nodes):
+            ctx = contexts.pop(node.name)
+            if not node.needs_dx and not node.layer.params:
+                continue  # neither it nor anything before it learns
+            dxs = node.layer.backward_in(ctx, douts.pop(node.name))
+            node.layer.grads = ctx.grads
+            for name, dx in zip(node.inputs, dxs if isinstance(dxs, tuple) else (dxs,), strict=True):
+                if name != INPUT and dx is not None:
+                    # A sum, not +=: one array may have been handed to several branches.
+                    douts[name] = douts[name] + dx if name in douts else dx

@@ -1,0 +1,135 @@
+"""The book's .pkl parameter files, read without letting them run anything.
+
+A pickle is a program: `pickle.load` calls whatever the file names. Here a file may name only what NumPy's arrays
+need, each name leads to a stand-in that merely notes what it was given, and real arrays are built afterwards from
+notes that have been checked. Nothing in the file reaches NumPy itself.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import pickletools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from xpcnn.atomic import atomic_write
+from xpcnn.errors import CheckpointError
+from xpcnn.formats._arrays import own, read_file, storable, unreadable
+from xpcnn.formats._pickle_scan import scan
+from xpcnn.formats._pickle_standins import Builder, Constructor, Note
+
+__all__ = ["load_params_pickle", "load_pickle", "save_params_pickle"]
+
+_DEEPEST = 64  # lists in dicts in lists ...; parameter and data-set files need three
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """An unpickler that builds arrays and plain values and nothing else."""
+
+    def __init__(self, data: bytes, encoding: str, builder: Builder) -> None:
+        super().__init__(io.BytesIO(data), encoding=encoding)
+        self._constructors = builder.constructors()
+
+    def find_class(self, module: str, name: str) -> Constructor:
+        if found := self._constructors.get((module, name)):
+            return found
+        raise CheckpointError(f"the file asks for {module}.{name}; only NumPy's array constructors are allowed")
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise CheckpointError(f"the file refers to an outside object ({pid!r}), which is not allowed")
+
+
+def load_pickle(path: str | os.PathLike[str], *, encoding: str = "ASCII") -> object:
+    """What a pickle of any protocol holds: arrays of numbers, booleans or text in dicts, lists and tuples.
+
+    encoding: how Python 2's strings are read: "ASCII", "latin1", or "bytes" (CIFAR's files), as in `pickle.load`.
+    Arrays that name the same object stay one object; each is writable and owns its memory.
+
+    Raises CheckpointError, with path and reason, for a file that is missing, truncated or damaged; that names
+    anything but NumPy's array constructors (the message says module.name); that holds object or structured arrays,
+    sets, or objects of other kinds; that is nested more than 64 deep; or that declares more array bytes than it has.
+    """
+    data = read_file(path)
+    try:
+        scan(data)
+        builder = Builder(len(data))
+        return _build(_ArrayUnpickler(data, encoding, builder).load(), {}, 0)
+    except CheckpointError as error:
+        raise unreadable(path, str(error)) from error
+    except UnicodeDecodeError as error:
+        reason = f'it holds text that is not {error.encoding}; written by Python 2? Use encoding="latin1" or "bytes"'
+        raise unreadable(path, reason) from error
+    except MemoryError as error:
+        raise unreadable(path, "it asks for more memory than there is") from error
+    except Exception as error:  # damaged bytes can make the unpickler raise almost anything
+        raise unreadable(path, f"damaged, or not a pickle: {type(error).__name__}: {error}") from error
+
+
+def load_params_pickle(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The arrays of a parameter file as the book writes it: one dict from names to arrays.
+
+    Each array is writable, C-contiguous and in the machine's byte order. Raises CheckpointError as `load_pickle`
+    does, and where the file holds anything but named arrays.
+    """
+    content = load_pickle(path, encoding="latin1")  # a superset of ASCII: files of Python 2 are read too
+    if not isinstance(content, dict):
+        raise unreadable(path, f"it holds a {type(content).__name__}, not a dict of named arrays")
+    for name, array in content.items():
+        if not isinstance(name, str) or not isinstance(array, np.ndarray):
+            raise unreadable(path, f"it maps {name!r} to a {type(array).__name__}, not a name to an array")
+    return {name: own(array) for name, array in content.items()}
+
+
+def save_params_pickle(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes a dict of arrays that the book's own code reads: `pickle.load` of any Python 3 and any NumPy.
+
+    Raises ConfigError and ShapeError as `save_arrays` says.
+    """
+    data = pickle.dumps(storable(path, arrays), protocol=3)
+    # NumPy 2 names its constructor by a module that NumPy before 1.26 lacks; the old name works in all of them.
+    # Found by its opcode (in protocol 3 the name has no length before it), not by searching: names may hold anything.
+    new, old = b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"
+    pieces, done = [], 0
+    for opcode, _, position in pickletools.genops(data):
+        if opcode.name == "GLOBAL" and position is not None and data.startswith(new, position):
+            pieces += [data[done:position], old]
+            done = position + len(new)
+    with atomic_write(path) as file:
+        file.write(b"".join([*pieces, data[done:]]))
+
+
+def _build(value: Any, built: dict[int, tuple[Any, Any]], depth: int) -> Any:
+    """`value` with every stand-in replaced by its array.
+
+    built: what was replaced already, by id; the original is kept beside it so that its id stays its own.
+    """
+    if (
+        value is None
+        or type(value) in (bool, int, float, complex, str, bytes, bytearray)
+        or isinstance(value, np.generic)
+    ):
+        return value
+    if depth > _DEEPEST:
+        raise CheckpointError(f"it is nested more than {_DEEPEST} deep")
+    if id(value) in built:
+        return built[id(value)][1]
+    result: Any
+    if type(value) is list:
+        result = built.setdefault(id(value), (value, value))[1]
+        value[:] = [_build(item, built, depth + 1) for item in value]
+    elif type(value) is dict:
+        result = built.setdefault(id(value), (value, value))[1]
+        for key in value:
+            value[key] = _build(value[key], built, depth + 1)
+    elif type(value) is tuple:
+        result = tuple(_build(item, built, depth + 1) for item in value)
+    elif isinstance(value, Note):
+        result = value.finish()
+    else:
+        raise CheckpointError(f"it holds a {type(value).__name__}, not only arrays and plain values")
+    built[id(value)] = (value, result)
+    return result

@@ -1,0 +1,117 @@
+"""From a list of layers and specs to a checked graph of named, initialised layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xpcnn.device import Array
+from xpcnn.errors import ConfigError, ShapeError
+from xpcnn.initializers import initial_weight
+from xpcnn.layers.activation import Sigmoid, Tanh
+from xpcnn.layers.base import Layer, Shape
+from xpcnn.layers.spec import WORDS, How, Spec, spec_of
+from xpcnn.rng import generator
+
+__all__ = ["INPUT", "Node", "build_graph"]
+
+INPUT = "input"  # the name by which nodes refer to the batch itself
+
+
+@dataclass(frozen=True)
+class Node:
+    """A layer at its place: its name, the nodes whose outputs it takes, and the shape (without N) it gives."""
+
+    name: str
+    layer: Layer
+    inputs: tuple[str, ...]
+    shape: Shape
+    needs_dx: bool  # whether anything before it learns
+
+
+class _InitialParameters:
+    """The Maker of one node: its random numbers depend on the seed and the node's name alone."""
+
+    def __init__(self, seed: int, name: str, dtype: np.dtype, auto: How) -> None:
+        self.rng = generator(seed, "init", name)
+        self.dtype = dtype
+        self.auto = auto
+
+    def weight(self, shape: Shape, fan_in: int, fan_out: int, how: How) -> Array:
+        return initial_weight(shape, fan_in, fan_out, self.auto if how == "auto" else how, self.rng, self.dtype)
+
+    def constant(self, shape: Shape, value: float) -> Array:
+        return np.full(shape, value, dtype=self.dtype)
+
+
+def _parts(item: object, previous: str) -> tuple[str | None, object, tuple[str, ...]]:
+    """(name or None, layer or spec, inputs) of one entry: layer | (name, layer) | (name, layer, input or inputs)."""
+    if not isinstance(item, tuple):
+        return None, item, (previous,)
+    if len(item) not in (2, 3) or not isinstance(item[0], str):
+        raise ConfigError(
+            f"an entry of a network is a layer, (name, layer) or (name, layer, inputs), got {item!r}"
+        )
+    inputs = item[2] if len(item) == 3 else previous
+    return item[0], item[1], (inputs,) if isinstance(inputs, str) else tuple(inputs)
+
+
+def _squashes(item: object) -> bool:
+    """Whether an entry is a sigmoid or tanh, before which Xavier's initial weights suit better than He's."""
+    layer = item[1] if isinstance(item, tuple) and len(item) > 1 else item
+    return (isinstance(layer, str) and layer.lower() in ("sigmoid", "tanh") and layer.lower() in WORDS) or isinstance(
+        layer, Sigmoid | Tanh
+    ) or (isinstance(layer, Spec) and layer.kind in ("sigmoid", "tanh"))
+
+
+def build_graph(
+    items: Iterable[object], input_shape: Sequence[int], seed: int, dtype: np.dtype, init: How
+) -> dict[str, Node]:
+    """The nodes by name, in the order in which they run.
+
+    Raises ConfigError for names that are taken, unknown or lead nowhere, ShapeError (naming the layer, what it got
+    and what it wanted) where shapes do not fit.
+    """
+    entries = list(items)
+    shape_in = tuple(int(n) for n in input_shape)
+    if not shape_in or any(n < 1 for n in shape_in):
+        raise ShapeError(f"input_shape is one sample's shape without N, such as (1, 28, 28); got {input_shape!r}")
+    if not entries:
+        raise ConfigError("a network needs at least one layer")
+    nodes: dict[str, Node] = {}
+    shapes: dict[str, Shape] = {INPUT: shape_in}
+    counts: dict[str, int] = {}
+    previous = INPUT
+    for i, item in enumerate(entries):
+        given, thing, inputs = _parts(item, previous)
+        spec = spec_of(thing)
+        kind = spec.kind if isinstance(spec, Spec) else type(spec).__name__.lower()
+        counts[kind] = counts.get(kind, 0) + 1
+        name = given or f"{kind}{counts[kind]}"
+        if name in shapes:
+            raise ConfigError(f"two layers are called {name!r}; every name of a network is its own")
+        unknown = [n for n in inputs if n not in shapes]
+        if unknown or not inputs:
+            raise ConfigError(f"layer {name!r} takes {unknown or 'nothing'}; before it there are {', '.join(shapes)}")
+        auto = init
+        if init == "auto":
+            auto = "xavier" if i + 1 < len(entries) and _squashes(entries[i + 1]) else "he"
+        arriving = tuple(shapes[n] for n in inputs)
+        try:
+            layer = spec.build(arriving, _InitialParameters(seed, name, dtype, auto)) if isinstance(spec, Spec) else spec
+            if layer.inputs is not None and len(inputs) != layer.inputs:
+                raise ShapeError(f"takes {layer.inputs} input(s), got {len(inputs)}: {', '.join(inputs)}")
+            shape = layer.output_shape(*arriving)
+        except ShapeError as error:
+            raise ShapeError(f"layer {name!r} after {', '.join(map(repr, inputs))}: {error}") from error
+        learned_before = any(n != INPUT and (nodes[n].needs_dx or nodes[n].layer.params) for n in inputs)
+        nodes[name] = Node(name, layer, inputs, shape, bool(learned_before))
+        shapes[name] = shape
+        previous = name
+    used = {n for node in nodes.values() for n in node.inputs}
+    loose = [n for n in nodes if n not in used and n != previous]
+    if loose:
+        raise ConfigError(f"nothing takes the output of {', '.join(map(repr, loose))}, and only the last layer may end")
+    return nodes

@@ -1,0 +1,107 @@
+"""Activation layers: a function of one element at a time (book, section 5.5), and softmax."""
+
+from __future__ import annotations
+
+from xpcnn.device import Array
+from xpcnn.layers.base import Context, Layer
+from xpcnn.ops import reference
+
+__all__ = ["Elu", "LeakyRelu", "LogSoftmax", "Relu", "Sigmoid", "Softmax", "Tanh"]
+
+
+class Relu(Layer):
+    """max(x, 0)."""
+
+    def forward_in(self, ctx: Context, *xs: Array) -> Array:
+        y = reference.relu_forward(xs[0])
+        ctx.save(y)
+        return y
+
+    def backward_in(self, ctx: Context, dout: Array) -> Array:
+        return reference.relu_backward(dout, *ctx.load())
+
+
+class LeakyRelu(Layer):
+    """x where x > 0, slope*x elsewhere."""
+
+    def __init__(self, slope: float = 0.01) -> None:
+        super().__init__()
+        self.slope = float(slope)
+
+    def forward_in(self, ctx: Context, *xs: Array) -> Array:
+        ctx.save(xs[0])
+        return reference.leaky_relu_forward(xs[0], self.slope)
+
+    def backward_in(self, ctx: Context, dout: Array) -> Array:
+        return reference.leaky_relu_backward(dout, *ctx.load(), self.slope)
+
+
+class Elu(Layer):
+    """x where x > 0, alpha*(exp(x) - 1) elsewhere."""
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__()
+        self.alpha = float(alpha)
+
+    def forward_in(self, ctx: Context, *xs: Array) -> Array:
+        ctx.save(xs[0])
+        return reference.elu_forward(xs[0], self.alpha)
+
+    def backward_in(self, ctx: Context, dout: Array) -> Array:
+        return reference.elu_backward(dout, *ctx.load(), self.alpha)
+
+
+class Sigmoid(Layer):
+    """1 / (1 + exp(-x))."""
+
+    def forward_in(self, ctx: Context, *xs: Array) -> Array:
+        y = reference.sigmoid_forward(xs[0])
+        ctx.save(y)
+        return y
+
+    def backward_in(self, ctx: Context, dout: Array) -> Array:
+        return reference.sigmoid_backward(dout, *ctx.load())
+
+
+class Tanh(Layer):
+    """The hyperbolic tangent."""
+
+    def forward_in(self, ctx: Context, *xs: Array) -> Array:
+        y = reference.tanh_forward(xs[0])
+        ctx.save(y)
+        return y
+
+    def backward_in(self, ctx: Context, dout: Array) -> Array:
+        return reference.tanh_backward(dout, *ctx.load())
+
+
+class Softmax(Layer):
+    """exp(x) over its sum along `axis`. For training, SoftmaxWithLoss on the scores is exacter."""
+
+    def __init__(self, axis: int = 1) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward_in(self, ctx: Context, *xs: Array) -> Array:
+        y = reference.softmax(xs[0], self.axis)
+        ctx.save(y)
+        return y
+
+    def backward_in(self, ctx: Context, dout: Array) -> Array:
+        return reference.softmax_backward(dout, *ctx.load(), self.axis)
+
+
+class LogSoftmax(Layer):
+    """Logarithm of the softmax along `axis`."""
+
+    def __init__(self, axis: int = 1) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward_in(self, ctx: Context, *xs: Array) -> Array:
+        y = reference.log_softmax(xs[0], self.axis)
+        ctx.save(y)
+        return y
+
+    def backward_in(self, ctx: Context, dout: Array) -> Array:
+        return reference.log_softmax_backward(dout, *ctx.load(), self.axis)

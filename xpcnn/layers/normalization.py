@@ -1,0 +1,102 @@
+"""Normalisation layers."""
+
+from __future__ import annotations
+
+from xpcnn.device import Array, get_array_module
+from xpcnn.errors import ConfigError, ShapeError
+from xpcnn.layers.base import Context, GradientAttribute, Layer, ParameterAttribute, Shape
+from xpcnn.ops import reference
+
+__all__ = ["BatchNormalization", "LocalResponseNormalization"]
+
+
+class BatchNormalization(Layer):
+    """Normalises each channel over the batch, then scales by gamma and shifts by beta (Ioffe & Szegedy 2015).
+
+    On pictures (N, C, H, W) the statistics are over N, H and W, one per channel; on (N, D) over N. Training time
+    uses the batch's own and updates running = momentum * running + (1 - momentum) * batch, both with the biased
+    variance as in the book's section 6.3; test time uses the running ones.
+    gamma, beta, running_mean, running_var: (C,).
+    """
+
+    gamma = ParameterAttribute["BatchNormalization"]("gamma")
+    beta = ParameterAttribute["BatchNormalization"]("beta")
+    dgamma = GradientAttribute["BatchNormalization"]("gamma")
+    dbeta = GradientAttribute["BatchNormalization"]("beta")
+    needs_whole_batch = True
+
+    def __init__(
+        self,
+        gamma: Array,
+        beta: Array,
+        momentum: float = 0.9,
+        running_mean: Array | None = None,
+        running_var: Array | None = None,
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        if gamma.ndim != 1 or beta.shape != gamma.shape:
+            raise ShapeError(f"gamma and beta have one shape (C,), got {gamma.shape} and {beta.shape}")
+        if not 0.0 <= momentum <= 1.0:
+            raise ConfigError(f"batch normalisation's momentum lies in 0..1, got {momentum}")
+        xp = get_array_module(gamma, beta)
+        self.params["gamma"], self.params["beta"] = gamma, beta
+        self.state["running_mean"] = xp.zeros_like(gamma) if running_mean is None else running_mean
+        self.state["running_var"] = xp.ones_like(gamma) if running_var is None else running_var
+        self.momentum, self.eps = float(momentum), float(eps)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        C = self.params["gamma"].shape[0]
+        if len(shape) not in (1, 3) or shape[0] != C:
+            raise ShapeError(f"wanted ({C},) or ({C}, H, W), got {shape}")
+        return shape
+
+    def forward_in(self, ctx: Context, *xs: Array) -> Array:
+        (x,) = xs
+        gamma, beta = self.params["gamma"], self.params["beta"]
+        if not ctx.train:
+            mean, var = self.state["running_mean"], self.state["running_var"]
+            y, x_hat, inverse_std = reference.batch_norm_apply(x, gamma, beta, mean, var, self.eps)
+        else:
+            y, x_hat, inverse_std, mean, var = reference.batch_norm_forward(x, gamma, beta, self.eps)
+            for name, new in (("running_mean", mean), ("running_var", var)):
+                running = self.state[name]
+                running *= self.momentum
+                running += new * (1.0 - self.momentum)
+        ctx.save(x_hat, inverse_std)
+        return y
+
+    def backward_in(self, ctx: Context, dout: Array) -> Array:
+        x_hat, inverse_std = ctx.load()
+        dx, ctx.grads["gamma"], ctx.grads["beta"] = reference.batch_norm_backward(
+            dout, x_hat, self.params["gamma"], inverse_std, batch=ctx.train
+        )
+        return dx
+
+
+class LocalResponseNormalization(Layer):
+    """Divides each element by a power of its neighbouring channels' squares (Krizhevsky et al. 2012, section 3.3).
+
+    x / (k + alpha * sum over `size` channels of x**2) ** beta, on (N, C, H, W); defaults are the paper's.
+    """
+
+    def __init__(self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0) -> None:
+        super().__init__()
+        if size < 1:
+            raise ConfigError(f"local response normalisation looks at 1 channel or more, got size={size}")
+        self.size, self.alpha, self.beta, self.k = size, float(alpha), float(beta), float(k)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        if len(shapes[0]) != 3:
+            raise ShapeError(f"wanted pictures (C, H, W), got {shapes[0]}")
+        return shapes[0]
+
+    def forward_in(self, ctx: Context, *xs: Array) -> Array:
+        (x,) = xs
+        y, bracket = reference.lrn_forward(x, self.size, self.alpha, self.beta, self.k)
+        ctx.save(x, bracket)
+        return y
+
+    def backward_in(self, ctx: Context, dout: Array) -> Array:
+        return reference.lrn_backward(dout, *ctx.load(), self.size, self.alpha, self.beta)

@@ -1,0 +1,71 @@
+"""A network from what a run left behind: its folder, its parameter file or a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xpcnn.device import Device
+from xpcnn.errors import CheckpointError, ConfigError
+from xpcnn.formats import load_arrays
+from xpcnn.formats.safetensors import load_safetensors
+from xpcnn.models import make_model
+from xpcnn.network import Network
+from xpcnn.training.checkpoint import read_checkpoint
+
+__all__ = ["find_parameters", "load_model"]
+
+
+def find_parameters(source: str | PathLike[str]) -> Path:
+    """The parameter file of a run folder (model.safetensors, else last.ckpt), or the file itself."""
+    path = Path(source)
+    if not path.is_dir():
+        return path
+    for name in ("model.safetensors", "last.ckpt"):
+        if (path / name).is_file():
+            return path / name
+    raise CheckpointError(f"{path} holds neither model.safetensors nor last.ckpt; is it a run folder of xpcnn train?")
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """(arrays, model configuration or {}) of a parameter file or checkpoint."""
+    if path.suffix == ".ckpt":
+        arrays, values = read_checkpoint(path)
+        mine = {name.removeprefix("network/"): a for name, a in arrays.items() if name.startswith("network/")}
+        return mine, dict(values["model"])
+    if path.suffix == ".safetensors":
+        arrays, metadata = load_safetensors(path)
+        try:
+            config = json.loads(metadata.get("model", "{}"))
+        except ValueError as error:
+            raise CheckpointError(f"{path}: its metadata is not JSON: {error}") from error
+        return arrays, config if isinstance(config, dict) else {}
+    return load_arrays(path), {}
+
+
+def load_model(
+    source: str | PathLike[str], model: str | None = None, *, device: str | Device = "cpu", **more: Any
+) -> Network:
+    """The trained network of `source`: a run folder, a .safetensors, .npz or .pkl file, or a .ckpt.
+
+    model: which of xpcnn.models it is, where the file does not say so itself (the book's .pkl files do not). more:
+    further arguments of the model. Raises CheckpointError for a file that cannot be read or does not fit,
+    ConfigError where no model is known.
+    """
+    path = find_parameters(source)
+    arrays, config = _read(path)
+    if model is not None:
+        config = {"model": model, **({} if config.get("model") != model else config)}
+    folder_config = path.parent / "config.toml"
+    if not config and folder_config.is_file():
+        config = tomllib.loads(folder_config.read_text(encoding="utf-8")).get("model", {})
+    if not config:
+        raise ConfigError(f"{path} does not say which model its parameters belong to; name it, such as model=\"simple\"")
+    network = make_model(config, **{"seed": 0, **more}, device=device)
+    network.load_arrays(arrays, source=path)
+    return network

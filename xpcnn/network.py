@@ -1,0 +1,291 @@
+"""A network: a graph of named layers with a loss, and what one does with it (book, section 7.5)."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
+from typing import Any, Self
+
+import numpy as np
+
+from xpcnn.device import Array, Device, asnumpy, get_device
+from xpcnn.errors import ConfigError, DataError, ShapeError
+from xpcnn.executors.eager import EagerExecutor
+from xpcnn.formats import load_arrays, save_arrays
+from xpcnn.graph import Node, build_graph
+from xpcnn.layers.base import Layer, Shape
+from xpcnn.layers.loss import SoftmaxWithLoss
+from xpcnn.layers.spec import How
+from xpcnn.ops.gradcheck import numerical_gradient
+from xpcnn.ops.reference import check_labels
+from xpcnn.params import ArrayView, Place, book_names, layer_names, match_arrays
+from xpcnn.rng import fresh_seed
+
+__all__ = ["Network", "Sequential"]
+
+_DTYPES = ("float32", "float64")
+_NAMING: dict[str, Callable[[Mapping[str, Node]], dict[str, Place]]] = {"layer": layer_names, "book": book_names}
+
+
+class Network:
+    """Named layers, each taking the outputs of earlier ones; the last one's output are the scores (N, K).
+
+    layers: entries `layer`, `(name, layer)` or `(name, layer, inputs)`, where a layer is a Layer, a spec such as
+    `xpcnn.layers.conv(32, 3)` or a word such as "relu", and inputs one name or several ("input" is the batch
+    itself; left out, it is the entry before). "add" and "concatenate" join branches.
+    input_shape: one sample's, (C, H, W) or (D,). seed: of the initial weights and the dropout masks (None draws
+    one). dtype: "float32" or "float64". init: how weights are drawn ("auto": He, or Xavier before sigmoid and tanh).
+    param_names: "layer" ("conv1.W") or "book" ("W1"). loss: a SoftmaxWithLoss.
+
+    Raises ConfigError and ShapeError, naming the layer, where the layers do not fit together.
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[object],
+        input_shape: Sequence[int],
+        *,
+        seed: int | None = None,
+        dtype: Any = "float32",
+        device: str | Device | None = "cpu",
+        init: How = "auto",
+        param_names: str = "layer",
+        loss: SoftmaxWithLoss | None = None,
+    ) -> None:
+        if param_names not in _NAMING:
+            raise ConfigError(f"param_names is one of {', '.join(_NAMING)}, got {param_names!r}")
+        self.dtype = _dtype(dtype)
+        self.seed = fresh_seed() if seed is None else int(seed)
+        self.input_shape: Shape = tuple(input_shape)
+        self.nodes = build_graph(layers, input_shape, self.seed, self.dtype, init)
+        self.loss_layer = SoftmaxWithLoss() if loss is None else loss
+        self.step = 0  # of training passes so far: names the next dropout masks
+        self.config: dict[str, Any] = {}  # how to make this network again, where it is one of xpcnn.models
+        self._naming = _NAMING[param_names]
+        self._use_device(get_device(device))
+
+    # -- parts ---------------------------------------------------------------------------------------------------
+
+    @property
+    def layers(self) -> dict[str, Layer]:
+        """The layers by name, in the order in which they run."""
+        return {name: node.layer for name, node in self.nodes.items()}
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of one sample's scores."""
+        return next(reversed(self.nodes.values())).shape
+
+    def _use_device(self, device: Device) -> None:
+        self.device = device
+        for layer in self.layers.values():
+            layer.params = {name: device.asarray(a, self.dtype) for name, a in layer.params.items()}
+            layer.state = {name: device.asarray(a, self.dtype) for name, a in layer.state.items()}
+            layer.grads = {}
+        self.executor = EagerExecutor(self.nodes, self.loss_layer, self.seed)
+        places = self._naming(self.nodes)
+        self.params = ArrayView(places, "params")
+        self.grads = ArrayView(places, "grads")
+        self.state = ArrayView(
+            {f"{name}.{s}": (node.layer, s) for name, node in self.nodes.items() for s in node.layer.state}, "state"
+        )
+
+    def use_seed(self, seed: int) -> None:
+        """Takes another seed for the dropout masks to come."""
+        self.seed = seed
+        self.executor.seed = seed
+
+    def to(self, device: str | Device) -> Self:
+        """Moves the network to `device`; returns itself."""
+        self._use_device(get_device(device))
+        return self
+
+    def copy(self, dtype: Any = None) -> Self:
+        """A second network with its own arrays, of the same values, of another `dtype` if one is given."""
+        twin = copy.copy(self)
+        twin.dtype = self.dtype if dtype is None else _dtype(dtype)
+        twin.nodes = {}
+        for name, node in self.nodes.items():
+            layer = copy.copy(node.layer)
+            layer.params = {n: a.astype(twin.dtype) for n, a in layer.params.items()}
+            layer.state = {n: a.astype(twin.dtype) for n, a in layer.state.items()}
+            layer._context = None
+            twin.nodes[name] = Node(name, layer, node.inputs, node.shape, node.needs_dx)
+        twin._use_device(self.device)
+        return twin
+
+    # -- batches -------------------------------------------------------------------------------------------------
+
+    def _input(self, x: Any) -> Array:
+        """x on the network's device and of its dtype. Raises ShapeError where it is not a batch for it."""
+        shape = tuple(np.shape(x))
+        if shape[1:] != self.input_shape or not shape:
+            hint = ""
+            if shape == self.input_shape:
+                hint = "; this is a single sample, make a batch of it with x[None]"
+            elif len(shape) == 2 and shape[1] == math.prod(self.input_shape):
+                hint = f"; these are flat, use x.reshape(-1, {', '.join(map(str, self.input_shape))}) or flatten=False"
+            elif len(shape) == 4 and (shape[3], *shape[1:3]) == self.input_shape:
+                hint = "; these have their channels last (NHWC), use x.transpose(0, 3, 1, 2)"
+            raise ShapeError(
+                f"layer {next(iter(self.nodes))!r} takes a batch of shape (N, {', '.join(map(str, self.input_shape))}), "
+                f"got {shape}{hint}"
+            )
+        return self.device.asarray(x, self.dtype)
+
+    def _labels(self, t: Any, N: int) -> Array:
+        t = t if hasattr(t, "dtype") else np.asarray(t)
+        check_labels(t, N, self.output_shape[0])  # here, while they are still on the host
+        return self.device.asarray(t)
+
+    def predict(self, x: Any, train: bool = False, batch_size: int | None = 256) -> Array:
+        """Scores (N, K), before any softmax, for x (N, ...). batch_size: samples at a time (None: all at once)."""
+        x = self._input(x)
+        if train or batch_size is None or len(x) <= batch_size:
+            return self.executor.predict(x, train, self.step)
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is a whole number of at least 1, got {batch_size}")
+        pieces = [self.executor.predict(x[i : i + batch_size]) for i in range(0, len(x), batch_size)]
+        return self.device.xp.concatenate(pieces)
+
+    def loss(self, x: Any, t: Any, train: bool = False) -> Array:
+        """Mean loss of one batch (0-d, on the device). t: (N,) class numbers or (N, K) one-hot."""
+        scores = self.predict(x, train)
+        return self.loss_layer.forward(scores, self._labels(t, len(scores)))
+
+    def evaluate_batches(self, batches: Iterable[tuple[Any, Any]]) -> tuple[float, float]:
+        """(mean loss, accuracy) over all samples of `batches` of (x, t), each counting once."""
+        loss_sum: Any = 0.0  # stays on the device until the end
+        right: Any = 0
+        seen = 0
+        for x, t in batches:
+            scores = self.predict(x, batch_size=None)
+            labels = self._labels(t, len(scores))
+            loss_sum = loss_sum + self.loss_layer.forward(scores, labels).astype("float64") * len(scores)
+            classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
+            right = right + (scores.argmax(axis=1) == classes).sum()
+            seen += len(scores)
+        if seen == 0:
+            raise DataError("evaluation needs at least one sample, got none")
+        return float(loss_sum) / seen, int(right) / seen
+
+    def evaluate(self, x: Any, t: Any, batch_size: int = 100) -> tuple[float, float]:
+        """(mean loss, accuracy) over all of x, the last partial batch included; accuracy is a share of 0..1."""
+        if len(x) != len(t):
+            raise DataError(f"evaluation needs as many labels as samples, got {len(x)} samples and {len(t)} labels")
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is a whole number of at least 1, got {batch_size}")
+        return self.evaluate_batches(
+            (x[i : i + batch_size], t[i : i + batch_size]) for i in range(0, len(x), batch_size)
+        )
+
+    def accuracy(self, x: Any, t: Any, batch_size: int = 100) -> float:
+        """Share of x whose highest score is its label's, 0..1; every sample counts once."""
+        return self.evaluate(x, t, batch_size)[1]
+
+    # -- gradients -----------------------------------------------------------------------------------------------
+
+    def train_pass(self, x: Any, t: Any) -> tuple[Array, Array]:
+        """Forward and backward at training time: (loss, scores); the gradients are then in `grads`."""
+        x = self._input(x)
+        loss, scores = self.executor.gradient(x, self._labels(t, len(x)), step=self.step)
+        self.step += 1
+        return loss, scores
+
+    def gradient(self, x: Any, t: Any) -> dict[str, Array]:
+        """Gradient of the training-time loss by backpropagation: an array for each of `params`."""
+        self.train_pass(x, t)
+        return dict(self.grads)
+
+    def numerical_gradient(self, x: Any, t: Any, h: float = 1e-5) -> dict[str, np.ndarray]:
+        """The same by central differences, in float64 on the host; slow, for checking `gradient`.
+
+        It uses the dropout masks that the next call of `gradient` will use.
+        """
+        twin = self.copy("float64").to("cpu")
+        x, t = asnumpy(x), asnumpy(t)
+
+        def f() -> Array:
+            return twin.loss(x, t, train=True)
+
+        return {name: asnumpy(numerical_gradient(f, a, h)) for name, a in twin.params.items()}
+
+    def activations(self, x: Any) -> dict[str, Array]:
+        """Every layer's output for x at test time, by the layer's name."""
+        outputs: dict[str, Array] = {}
+        self.executor.predict(self._input(x), visit=outputs.__setitem__)
+        return outputs
+
+    def first_nonfinite(self, x: Any) -> str | None:
+        """Name of the first layer whose training-time output for x holds a NaN or an infinity; None: all finite."""
+        found: list[str] = []
+
+        def look(name: str, y: Array) -> None:
+            if not found and not bool(self.device.xp.isfinite(y).all()):
+                found.append(name)
+
+        self.executor.predict(self._input(x), train=True, step=self.step, visit=look)
+        return found[0] if found else None
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, Array]:
+        """What a parameter file holds: the parameters and the running statistics, on the network's device."""
+        return {**self.params, **self.state}
+
+    def save_params(self, path: str | PathLike[str] = "params.safetensors") -> None:
+        """Writes parameters and running statistics: .safetensors, .npz or .pkl (the book's), by the suffix."""
+        metadata = {"model": json.dumps(self.config)} if self.config else None
+        save_arrays(path, {name: asnumpy(a) for name, a in self.arrays().items()}, metadata)
+
+    def load_params(self, path: str | PathLike[str] = "params.safetensors", partial: bool = False) -> None:
+        """Reads what `save_params` or the book's own code wrote; nothing changes where anything does not fit.
+
+        partial: names may be missing or extra. Raises CheckpointError for a damaged file, and with the names and
+        both shapes where it does not fit.
+        """
+        self.load_arrays(load_arrays(path), source=path, partial=partial)
+
+    def load_arrays(self, found: Mapping[str, np.ndarray], source: object = "these arrays", partial: bool = False) -> None:
+        """The same from arrays in memory."""
+        for name, a in match_arrays(self.arrays(), found, source, partial).items():
+            view = self.params if name in self.params else self.state
+            view[name] = self.device.asarray(a, self.dtype)
+
+    # -- words ---------------------------------------------------------------------------------------------------
+
+    def summary(self) -> str:
+        """A table: each layer's name, kind, output shape and number of parameters."""
+        rows = [("layer", "kind", "output", "parameters", "after")]
+        for node in self.nodes.values():
+            count = sum(a.size for a in node.layer.params.values())
+            kind = type(node.layer).__name__
+            rows.append((node.name, kind, str(("N", *node.shape)).replace("'", ""), f"{count:,}", ", ".join(node.inputs)))
+        total = f"{sum(a.size for a in self.params.values()):,}"
+        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        lines = [
+            "  ".join(cell.rjust(w) if i == 3 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+            for row in rows
+        ]
+        lines.insert(1, "-" * max(map(len, lines)))
+        return "\n".join(line.rstrip() for line in [*lines, f"{total} parameters, {self.dtype}, on {self.device.name}"])
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self.nodes)} layers on {self.device.name}>"
+
+
+class Sequential(Network):
+    """A Network whose entries follow one another, the common case; it takes what Network takes."""
+
+
+def _dtype(dtype: Any) -> np.dtype:
+    try:
+        known = np.dtype(dtype)
+    except TypeError as error:
+        raise ConfigError(f"a network's dtype is one of {', '.join(_DTYPES)}, got {dtype!r}") from error
+    if known.name not in _DTYPES:
+        raise ConfigError(f"a network's dtype is one of {', '.join(_DTYPES)}, got {known.name}")
+    return known

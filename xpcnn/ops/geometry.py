@@ -1,0 +1,59 @@
+"""Sizes of windows: strides, pads and output sizes, with errors in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+
+from xpcnn.errors import ShapeError
+
+__all__ = ["IntPair", "PadLike", "output_size", "pair", "quad", "window_output"]
+
+IntPair = int | Sequence[int]
+PadLike = int | Sequence[int]
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def pair(value: IntPair, name: str, least: int = 1) -> tuple[int, int]:
+    """`value` as (height, width): an int counts for both. Raises ShapeError for anything else."""
+    values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
+    if len(values) != 2 or not all(_whole(v) and v >= least for v in values):
+        raise ShapeError(f"{name} must be a whole number of at least {least} or a pair (h, w) of them, got {value!r}")
+    return int(values[0]), int(values[1])
+
+
+def quad(pad: PadLike) -> tuple[int, int, int, int]:
+    """`pad` as (top, left, bottom, right): an int counts for all four, (h, w) for both sides of each axis."""
+    values = tuple(pad) if isinstance(pad, Sequence) and not isinstance(pad, str) else (pad,) * 4
+    if len(values) == 2:
+        values = values * 2
+    if len(values) != 4 or not all(_whole(v) and v >= 0 for v in values):
+        raise ShapeError(f"pad must be an int, (h, w) or (top, left, bottom, right), none negative, got {pad!r}")
+    return int(values[0]), int(values[1]), int(values[2]), int(values[3])
+
+
+def output_size(size: int, window: int, stride: int = 1, pad: int = 0, dilation: int = 1) -> int:
+    """Number of window positions along one axis; `pad` is the sum over both of its sides (book, section 7.2.4)."""
+    return (size + pad - dilation * (window - 1) - 1) // stride + 1
+
+
+def window_output(
+    size: tuple[int, int], window: tuple[int, int], stride: IntPair, pad: PadLike, dilation: IntPair = 1
+) -> tuple[int, int]:
+    """(OH, OW) for pictures of `size` (H, W). Raises ShapeError where not even one window fits."""
+    window = pair(window, "window")
+    stride_h, stride_w = pair(stride, "stride")
+    dilation_h, dilation_w = pair(dilation, "dilation")
+    top, left, bottom, right = quad(pad)
+    out_h = output_size(size[0], window[0], stride_h, top + bottom, dilation_h)
+    out_w = output_size(size[1], window[1], stride_w, left + right, dilation_w)
+    if out_h < 1 or out_w < 1:
+        spread = (dilation_h * (window[0] - 1) + 1, dilation_w * (window[1] - 1) + 1)
+        raise ShapeError(
+            f"a window of {spread[0]}x{spread[1]} does not fit a picture of {size[0]}x{size[1]} padded to "
+            f"{size[0] + top + bottom}x{size[1] + left + right}; use a larger picture, more pad or a smaller window"
+        )
+    return out_h, out_w

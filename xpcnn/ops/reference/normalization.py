@@ -1,0 +1,105 @@
+"""Batch normalisation and local response normalisation."""
+
+from __future__ import annotations
+
+from xpcnn.device import Array, get_array_module
+from xpcnn.errors import ShapeError
+
+__all__ = [
+    "batch_norm_apply",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "batch_statistics",
+    "lrn_backward",
+    "lrn_forward",
+]
+
+
+def _batch_axes(x: Array) -> tuple[int, ...]:
+    """All axes but the channel's: (N,) for (N, D), (N, H, W) for pictures."""
+    if x.ndim not in (2, 4):
+        raise ShapeError(f"batch normalisation takes (N, D) or (N, C, H, W), got shape {x.shape}")
+    return (0,) if x.ndim == 2 else (0, 2, 3)
+
+
+def _per_channel(v: Array, like: Array) -> Array:
+    """v (C,) shaped to meet `like` channel by channel."""
+    return v if like.ndim == 2 else v[:, None, None]
+
+
+def batch_statistics(x: Array) -> tuple[Array, Array]:
+    """Mean and (biased) variance per channel, each (C,): over N for (N, D), over N, H, W for pictures."""
+    axes = _batch_axes(x)
+    mean = x.mean(axis=axes)
+    centred = x - _per_channel(mean, x)
+    return mean, (centred * centred).mean(axis=axes)
+
+
+def batch_norm_apply(
+    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float = 1e-5
+) -> tuple[Array, Array, Array]:
+    """Normalises x by the given statistics. Returns y, x_hat (both x's shape) and 1/sqrt(var + eps) (C,)."""
+    xp = get_array_module(x, gamma, beta, mean, var)
+    inverse_std = 1.0 / xp.sqrt(var + eps)
+    x_hat = (x - _per_channel(mean, x)) * _per_channel(inverse_std, x)
+    return x_hat * _per_channel(gamma, x) + _per_channel(beta, x), x_hat, inverse_std
+
+
+def batch_norm_forward(x: Array, gamma: Array, beta: Array, eps: float = 1e-5) -> tuple[Array, ...]:
+    """Training-time batch normalisation (Ioffe & Szegedy 2015, algorithm 1; book, section 6.3).
+
+    x: (N, D) or (N, C, H, W); gamma, beta: (D,) or (C,). On pictures the statistics are over N, H, W, one per
+    channel. Returns y, x_hat, inverse_std, mean, var.
+    """
+    mean, var = batch_statistics(x)
+    return (*batch_norm_apply(x, gamma, beta, mean, var, eps), mean, var)
+
+
+def batch_norm_backward(
+    dout: Array, x_hat: Array, gamma: Array, inverse_std: Array, batch: bool = True
+) -> tuple[Array, Array, Array]:
+    """Gradients dx, dgamma, dbeta. batch: whether forward took its statistics from x itself (training time)."""
+    axes = _batch_axes(dout)
+    dgamma, dbeta = (dout * x_hat).sum(axis=axes), dout.sum(axis=axes)
+    scale = _per_channel(gamma * inverse_std, dout)
+    if not batch:
+        return dout * scale, dgamma, dbeta
+    count = float(dout.size // dout.shape[1])
+    centred = dout - _per_channel(dbeta / count, dout) - x_hat * _per_channel(dgamma / count, dout)
+    return centred * scale, dgamma, dbeta
+
+
+def _channel_window_sum(x: Array, before: int, after: int) -> Array:
+    """For each channel the sum over channels c - before .. c + after, cut at the ends. x: (N, C, ...)."""
+    total = x.copy()
+    for shift in range(1, max(before, after) + 1):
+        if shift <= before:
+            total[:, shift:] += x[:, :-shift]
+        if shift <= after:
+            total[:, :-shift] += x[:, shift:]
+    return total
+
+
+def lrn_forward(
+    x: Array, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0
+) -> tuple[Array, Array]:
+    """Local response normalisation across channels (Krizhevsky et al. 2012, section 3.3).
+
+    y = x / (k + alpha * sum of x**2 over `size` neighbouring channels) ** beta. The paper's alpha multiplies the
+    sum; libraries that divide the sum by `size` first (PyTorch, ONNX) want alpha * size in its place.
+    x: (N, C, H, W). Returns y and the bracket, which backward needs.
+    """
+    bracket = _channel_window_sum(x * x, (size - 1) // 2, size // 2)
+    bracket *= alpha
+    bracket += k
+    return x * bracket ** (-beta), bracket
+
+
+def lrn_backward(
+    dout: Array, x: Array, bracket: Array, size: int = 5, alpha: float = 1e-4, beta: float = 0.75
+) -> Array:
+    """Gradient of `lrn_forward`."""
+    power = bracket ** (-beta)
+    # A channel hears from every channel whose window it lies in: the window the other way round.
+    heard = _channel_window_sum(dout * x * power / bracket, size // 2, (size - 1) // 2)
+    return dout * power - x * heard * (2.0 * alpha * beta)

@@ -1,0 +1,98 @@
+"""A network's arrays by their public names: a live view, and matching a file's arrays against it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+
+import numpy as np
+
+from xpcnn.device import Array
+from xpcnn.errors import CheckpointError, ShapeError
+from xpcnn.graph import Node
+from xpcnn.layers.base import Layer
+
+__all__ = ["ArrayView", "book_names", "layer_names", "match_arrays"]
+
+Place = tuple[Layer, str]
+
+
+def layer_names(nodes: Mapping[str, Node]) -> dict[str, Place]:
+    """Parameters called "layer.parameter", such as "conv1.W"."""
+    return {f"{name}.{p}": (node.layer, p) for name, node in nodes.items() for p in node.layer.params}
+
+
+def book_names(nodes: Mapping[str, Node]) -> dict[str, Place]:
+    """Parameters called as in the book: W1, b1, W2, b2, ... in the order of the layers."""
+    places: dict[str, Place] = {}
+    counts: dict[str, int] = {}
+    for node in nodes.values():
+        for p in node.layer.params:
+            counts[p] = counts.get(p, 0) + 1
+            places[f"{p}{counts[p]}"] = (node.layer, p)
+    return places
+
+
+class ArrayView(MutableMapping[str, Array]):
+    """A network's parameters, or their gradients or running statistics, as one live dictionary.
+
+    Reading gives the array that the layer itself uses; writing puts another of the same shape in its place, cast to
+    its dtype. Names can be neither added nor removed. `attribute`: "params", "grads" or "state".
+    """
+
+    def __init__(self, places: Mapping[str, Place], attribute: str) -> None:
+        self._places = places
+        self._attribute = attribute
+
+    def _arrays(self, layer: Layer) -> dict[str, Array]:
+        arrays: dict[str, Array] = getattr(layer, self._attribute)
+        return arrays
+
+    def __getitem__(self, name: str) -> Array:
+        layer, local = self._places[name]
+        return self._arrays(layer)[local]
+
+    def __setitem__(self, name: str, value: Array) -> None:
+        if name not in self._places:
+            raise KeyError(f"{name!r} is not one of {', '.join(self._places)}")
+        mine = self[name]
+        if np.shape(value) != mine.shape:
+            raise ShapeError(f"{name!r} has shape {mine.shape}, got an array of shape {np.shape(value)}")
+        mine[...] = value  # in place: optimizers and layers hold the same array
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("a network's parameters cannot be removed")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __repr__(self) -> str:
+        return "{" + ", ".join(f"{name!r}: {a.dtype}{a.shape}" for name, a in self.items()) + "}"
+
+
+def match_arrays(
+    wanted: Mapping[str, Array], found: Mapping[str, np.ndarray], source: object, partial: bool = False
+) -> dict[str, np.ndarray]:
+    """Those of `found` that fit `wanted` by name and shape.
+
+    Raises CheckpointError listing every name that is missing, extra or misshapen; partial lets names be missing or
+    extra, but never misshapen.
+    """
+    faults = [
+        f"{name}: the network has {wanted[name].shape}, the file {found[name].shape}"
+        for name in wanted
+        if name in found and found[name].shape != wanted[name].shape
+    ]
+    faults += [
+        f"{name}: the file holds {found[name].dtype}, not numbers"
+        for name in wanted
+        if name in found and found[name].dtype.kind not in "fiu"
+    ]
+    if not partial:
+        faults += [f"{name}: missing in the file" for name in wanted if name not in found]
+        faults += [f"{name}: not in the network" for name in found if name not in wanted]
+    if faults:
+        raise CheckpointError(f"{source} does not fit this network:\n  " + "\n  ".join(faults))
+    return {name: found[name] for name in wanted if name in found}

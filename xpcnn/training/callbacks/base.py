@@ -1,0 +1,39 @@
+"""What a Trainer tells, and to whom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the trainer imports this file
+    from xpcnn.training.trainer import Trainer
+
+__all__ = ["Callback"]
+
+
+class Callback:
+    """Base of all callbacks: each event does nothing until a subclass says otherwise."""
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Before the first step of a call of `train`."""
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        """Before an epoch's first batch, or the batch at which a resumed epoch goes on."""
+
+    def on_pass_end(self, trainer: Trainer, x: Any, t: Any, loss: Any) -> None:
+        """After forward and backward over one batch, before the optimizer changes anything."""
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        """After each optimizer step of `train`."""
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """After an epoch's figures have joined `trainer.history`."""
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """After the last step, also where training ended by an error."""
+
+    def state(self) -> dict[str, Any]:
+        """JSON-ready values that a checkpoint keeps for this callback."""
+        return {}
+
+    def load_state(self, values: dict[str, Any]) -> None:
+        """Takes back what `state` gave ({} where a checkpoint has nothing for it)."""

@@ -1,0 +1,44 @@
+"""Stops a run whose loss is no longer a finite number, before it spoils the parameters."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from xpcnn.errors import TrainingError
+from xpcnn.training.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from xpcnn.training.trainer import Trainer
+
+__all__ = ["NanGuard"]
+
+
+class NanGuard(Callback):
+    """Looks at the loss of every `every`-th step; None: every step on a CPU, every 50th on a GPU, where looking waits.
+
+    Raises TrainingError with the step and the first layer whose output or parameters are not finite. On a CPU the
+    optimizer has not yet used that batch, so the parameters are still those of the last good step.
+    """
+
+    def __init__(self, every: int | None = None) -> None:
+        self.every = every
+
+    def on_pass_end(self, trainer: Trainer, x: Any, t: Any, loss: Any) -> None:
+        every = self.every or (1 if trainer.network.device.name == "cpu" else 50)
+        if trainer.step_count % every == 0 and not math.isfinite(float(loss)):
+            raise TrainingError(
+                f"the loss of step {trainer.step_count + 1} (epoch {trainer.epoch + 1}) is {float(loss)}: "
+                f"{self._cause(trainer, x)}; a smaller learning rate or clip_norm may help, or look at the data"
+            )
+
+    def _cause(self, trainer: Trainer, x: Any) -> str:
+        network = trainer.network
+        xp = network.device.xp
+        if not bool(xp.isfinite(network.device.asarray(x, network.dtype)).all()):
+            return "the batch itself holds NaN or infinity"
+        for name, a in network.params.items():
+            if not bool(xp.isfinite(a).all()):
+                return f"parameter {name} holds NaN or infinity"
+        layer = network.first_nonfinite(x)
+        return f"layer {layer} gives NaN or infinity" if layer else "the scores are finite, their loss is not"
