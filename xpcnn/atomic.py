@@ -34,7 +34,10 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
     """
     if mode not in ("wb", "w"):
         raise ConfigError(f'atomic_write was given mode {mode!r}; use "wb" or "w"')
-    target = os.path.realpath(path)
+    try:
+        target = os.path.realpath(path)
+    except (OSError, ValueError) as error:  # a NUL byte in the name; on Windows also a name that cannot be
+        raise ConfigError(f"cannot write {os.fspath(path)!r}: {error}") from error
     kept_mode = _existing_mode(target, path)
     temporary = os.path.join(os.path.dirname(target), f".{os.path.basename(target)[:100]}.{secrets.token_hex(8)}.tmp")
     try:
@@ -74,7 +77,7 @@ def _existing_mode(target: str, path: str | os.PathLike[str]) -> int | None:
         mode = os.stat(target).st_mode
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ConfigError(f"cannot write {os.fspath(path)!r}: {error}") from error
     if stat.S_ISDIR(mode):
         raise ConfigError(f"cannot write {os.fspath(path)!r}: it is a folder; give a file's name inside it")

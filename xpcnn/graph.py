@@ -51,9 +51,7 @@ def _parts(item: object, previous: str) -> tuple[str | None, object, tuple[str, 
     if not isinstance(item, tuple):
         return None, item, (previous,)
     if len(item) not in (2, 3) or not isinstance(item[0], str):
-        raise ConfigError(
-            f"an entry of a network is a layer, (name, layer) or (name, layer, inputs), got {item!r}"
-        )
+        raise ConfigError(f"an entry of a network is a layer, (name, layer) or (name, layer, inputs), got {item!r}")
     inputs = item[2] if len(item) == 3 else previous
     return item[0], item[1], (inputs,) if isinstance(inputs, str) else tuple(inputs)
 
@@ -61,9 +59,11 @@ def _parts(item: object, previous: str) -> tuple[str | None, object, tuple[str, 
 def _squashes(item: object) -> bool:
     """Whether an entry is a sigmoid or tanh, before which Xavier's initial weights suit better than He's."""
     layer = item[1] if isinstance(item, tuple) and len(item) > 1 else item
-    return (isinstance(layer, str) and layer.lower() in ("sigmoid", "tanh") and layer.lower() in WORDS) or isinstance(
-        layer, Sigmoid | Tanh
-    ) or (isinstance(layer, Spec) and layer.kind in ("sigmoid", "tanh"))
+    return (
+        (isinstance(layer, str) and layer.lower() in ("sigmoid", "tanh") and layer.lower() in WORDS)
+        or isinstance(layer, Sigmoid | Tanh)
+        or (isinstance(layer, Spec) and layer.kind in ("sigmoid", "tanh"))
+    )
 
 
 def build_graph(
@@ -100,7 +100,9 @@ def build_graph(
             auto = "xavier" if i + 1 < len(entries) and _squashes(entries[i + 1]) else "he"
         arriving = tuple(shapes[n] for n in inputs)
         try:
-            layer = spec.build(arriving, _InitialParameters(seed, name, dtype, auto)) if isinstance(spec, Spec) else spec
+            layer = (
+                spec.build(arriving, _InitialParameters(seed, name, dtype, auto)) if isinstance(spec, Spec) else spec
+            )
             if layer.inputs is not None and len(inputs) != layer.inputs:
                 raise ShapeError(f"takes {layer.inputs} input(s), got {len(inputs)}: {', '.join(inputs)}")
             shape = layer.output_shape(*arriving)

@@ -98,6 +98,11 @@ class Network:
         self.seed = seed
         self.executor.seed = seed
 
+    def use_loss(self, loss: SoftmaxWithLoss) -> None:
+        """Takes another loss, such as one with label smoothing."""
+        self.loss_layer = loss
+        self.executor.loss = loss
+
     def to(self, device: str | Device) -> Self:
         """Moves the network to `device`; returns itself."""
         self._use_device(get_device(device))
@@ -249,7 +254,9 @@ class Network:
         """
         self.load_arrays(load_arrays(path), source=path, partial=partial)
 
-    def load_arrays(self, found: Mapping[str, np.ndarray], source: object = "these arrays", partial: bool = False) -> None:
+    def load_arrays(
+        self, found: Mapping[str, np.ndarray], source: object = "these arrays", partial: bool = False
+    ) -> None:
         """The same from arrays in memory."""
         for name, a in match_arrays(self.arrays(), found, source, partial).items():
             view = self.params if name in self.params else self.state
@@ -263,11 +270,15 @@ class Network:
         for node in self.nodes.values():
             count = sum(a.size for a in node.layer.params.values())
             kind = type(node.layer).__name__
-            rows.append((node.name, kind, str(("N", *node.shape)).replace("'", ""), f"{count:,}", ", ".join(node.inputs)))
+            rows.append(
+                (node.name, kind, str(("N", *node.shape)).replace("'", ""), f"{count:,}", ", ".join(node.inputs))
+            )
         total = f"{sum(a.size for a in self.params.values()):,}"
         widths = [max(len(row[i]) for row in rows) for i in range(5)]
         lines = [
-            "  ".join(cell.rjust(w) if i == 3 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+            "  ".join(
+                cell.rjust(w) if i == 3 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
             for row in rows
         ]
         lines.insert(1, "-" * max(map(len, lines)))
@@ -283,7 +294,7 @@ class Sequential(Network):
 
 def _dtype(dtype: Any) -> np.dtype:
     try:
-        known = np.dtype(dtype)
+        known: np.dtype = np.dtype(dtype)
     except TypeError as error:
         raise ConfigError(f"a network's dtype is one of {', '.join(_DTYPES)}, got {dtype!r}") from error
     if known.name not in _DTYPES:

@@ -35,7 +35,7 @@ def stream_number(word: int | str) -> int:
 
 def generator(seed: int, *stream: int | str) -> np.random.Generator:
     """A NumPy generator for the purpose that `stream` names, such as `generator(0, "shuffle", epoch)`."""
-    low, high = seed & _LOW32, (seed >> 32) & _LOW32
+    low, high = int(seed) & _LOW32, (int(seed) >> 32) & _LOW32
     # SeedSequence fills short keys up with zeros: without the length, ("shuffle",) and ("shuffle", 0) would be one.
     key = (low, high, len(stream), *(stream_number(word) for word in stream))
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
@@ -49,7 +49,7 @@ def philox(xp: ModuleType, first_block: int, blocks: int, words: tuple[int, int]
     """
     block = xp.arange(first_block, first_block + blocks, dtype=xp.uint64)
     c0, c1 = block & _LOW32, block >> 32
-    c2, c3 = (xp.full(blocks, word & _LOW32, dtype=xp.uint64) for word in words)
+    c2, c3 = (xp.full(blocks, int(word) & _LOW32, dtype=xp.uint64) for word in words)
     k0, k1 = int(key) & _LOW32, (int(key) >> 32) & _LOW32  # a NumPy integer would not mix with uint64
     for _ in range(rounds):
         product0, product1 = c0 * _MULTIPLY[0], c2 * _MULTIPLY[1]

@@ -15,7 +15,8 @@ from xpcnn.ops.geometry import output_size, pair, quad, window_output
 
 
 @pytest.mark.parametrize(
-    ("value", "want"), [(3, (3, 3)), ((1, 2), (1, 2)), ([4, 5], (4, 5)), (np.int64(2), (2, 2)), ((np.int32(1), 2), (1, 2))]
+    ("value", "want"),
+    [(3, (3, 3)), ((1, 2), (1, 2)), ([4, 5], (4, 5)), (np.int64(2), (2, 2)), ((np.int32(1), 2), (1, 2))],
 )
 def test_pair(value: Any, want: tuple[int, int]) -> None:
     got = pair(value, "stride")
@@ -40,7 +41,13 @@ def test_pair_with_another_least() -> None:
 
 @pytest.mark.parametrize(
     ("value", "want"),
-    [(0, (0, 0, 0, 0)), (2, (2, 2, 2, 2)), ((1, 2), (1, 2, 1, 2)), ([1, 2, 3, 4], (1, 2, 3, 4)), (np.int64(1), (1,) * 4)],
+    [
+        (0, (0, 0, 0, 0)),
+        (2, (2, 2, 2, 2)),
+        ((1, 2), (1, 2, 1, 2)),
+        ([1, 2, 3, 4], (1, 2, 3, 4)),
+        (np.int64(1), (1,) * 4),
+    ],
 )
 def test_quad(value: Any, want: tuple[int, ...]) -> None:
     got = quad(value)

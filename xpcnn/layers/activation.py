@@ -18,7 +18,8 @@ class Relu(Layer):
         return y
 
     def backward_in(self, ctx: Context, dout: Array) -> Array:
-        return reference.relu_backward(dout, *ctx.load())
+        (kept,) = ctx.load()
+        return reference.relu_backward(dout, kept)
 
 
 class LeakyRelu(Layer):
@@ -33,7 +34,8 @@ class LeakyRelu(Layer):
         return reference.leaky_relu_forward(xs[0], self.slope)
 
     def backward_in(self, ctx: Context, dout: Array) -> Array:
-        return reference.leaky_relu_backward(dout, *ctx.load(), self.slope)
+        (kept,) = ctx.load()
+        return reference.leaky_relu_backward(dout, kept, self.slope)
 
 
 class Elu(Layer):
@@ -48,7 +50,8 @@ class Elu(Layer):
         return reference.elu_forward(xs[0], self.alpha)
 
     def backward_in(self, ctx: Context, dout: Array) -> Array:
-        return reference.elu_backward(dout, *ctx.load(), self.alpha)
+        (kept,) = ctx.load()
+        return reference.elu_backward(dout, kept, self.alpha)
 
 
 class Sigmoid(Layer):
@@ -60,7 +63,8 @@ class Sigmoid(Layer):
         return y
 
     def backward_in(self, ctx: Context, dout: Array) -> Array:
-        return reference.sigmoid_backward(dout, *ctx.load())
+        (kept,) = ctx.load()
+        return reference.sigmoid_backward(dout, kept)
 
 
 class Tanh(Layer):
@@ -72,7 +76,8 @@ class Tanh(Layer):
         return y
 
     def backward_in(self, ctx: Context, dout: Array) -> Array:
-        return reference.tanh_backward(dout, *ctx.load())
+        (kept,) = ctx.load()
+        return reference.tanh_backward(dout, kept)
 
 
 class Softmax(Layer):
@@ -88,7 +93,8 @@ class Softmax(Layer):
         return y
 
     def backward_in(self, ctx: Context, dout: Array) -> Array:
-        return reference.softmax_backward(dout, *ctx.load(), self.axis)
+        (kept,) = ctx.load()
+        return reference.softmax_backward(dout, kept, self.axis)
 
 
 class LogSoftmax(Layer):
@@ -104,4 +110,5 @@ class LogSoftmax(Layer):
         return y
 
     def backward_in(self, ctx: Context, dout: Array) -> Array:
-        return reference.log_softmax_backward(dout, *ctx.load(), self.axis)
+        (kept,) = ctx.load()
+        return reference.log_softmax_backward(dout, kept, self.axis)

@@ -121,8 +121,8 @@ class Layer:
 
     def forward(self, *xs: Array, train: bool = False) -> Array:
         """Output for x (N, ...). train: training time (dropout, batch statistics) or test time."""
-        if self.inputs == 1 and len(xs) == 2 and isinstance(xs[1], bool | int):
-            xs, train = xs[:1], bool(xs[1])  # the book's layer.forward(x, train_flg)
+        if self.inputs == 1 and len(xs) == 2 and isinstance(xs[-1], bool | int):
+            xs, train = xs[:1], bool(xs[-1])  # the book's layer.forward(x, train_flg)
         if self.inputs is not None and len(xs) != self.inputs:
             raise ShapeError(f"{type(self).__name__}.forward takes {self.inputs} array(s), got {len(xs)}")
         self._context = Context(train, step=self.calls)

@@ -30,7 +30,7 @@ class Add(Layer):
 
     def backward_in(self, ctx: Context, dout: Array) -> tuple[Array, ...]:
         (count,) = ctx.load()
-        return (dout,) * count
+        return tuple(dout for _ in range(count))
 
 
 class Concatenate(Layer):

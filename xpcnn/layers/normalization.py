@@ -99,4 +99,5 @@ class LocalResponseNormalization(Layer):
         return y
 
     def backward_in(self, ctx: Context, dout: Array) -> Array:
-        return reference.lrn_backward(dout, *ctx.load(), self.size, self.alpha, self.beta)
+        x, bracket = ctx.load()
+        return reference.lrn_backward(dout, x, bracket, self.size, self.alpha, self.beta)

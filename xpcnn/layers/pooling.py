@@ -44,9 +44,7 @@ class Pooling(Layer):
         (x,) = xs
         if self.mode == "average":
             ctx.save(x.shape)
-            return reference.average_pool2d_forward(
-                x, self.pool_h, self.pool_w, self.stride, self.pad, self.count_pad
-            )
+            return reference.average_pool2d_forward(x, self.pool_h, self.pool_w, self.stride, self.pad, self.count_pad)
         y, winner = reference.max_pool2d_forward(x, self.pool_h, self.pool_w, self.stride, self.pad)
         ctx.save(x.shape, winner)
         return y
@@ -59,9 +57,7 @@ class Pooling(Layer):
             return reference.average_pool2d_backward(
                 dout, shape, self.pool_h, self.pool_w, self.stride, self.pad, self.count_pad
             )
-        return reference.max_pool2d_backward(
-            dout, winner[0], shape, self.pool_h, self.pool_w, self.stride, self.pad
-        )
+        return reference.max_pool2d_backward(dout, winner[0], shape, self.pool_h, self.pool_w, self.stride, self.pad)
 
 
 class GlobalAveragePooling(Layer):

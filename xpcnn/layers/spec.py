@@ -75,9 +75,7 @@ def conv(
         C = shapes[0][0]
         if groups < 1 or C % groups or filters % groups:
             raise ShapeError(f"groups={groups} must divide the {C} channels that arrive and the {filters} filters")
-        W = make.weight(
-            (filters, C // groups, FH, FW), C // groups * FH * FW, filters // groups * FH * FW, init
-        )
+        W = make.weight((filters, C // groups, FH, FW), C // groups * FH * FW, filters // groups * FH * FW, init)
         b = make.constant((filters,), 0.0) if bias else None
         return Convolution(W, b, stride, pad, dilation, groups)
 
@@ -97,7 +95,9 @@ def affine(units: int, bias: bool = True, init: How = "auto") -> Spec:
 def max_pool(size: IntPair, stride: IntPair | None = None, pad: PadLike = 0) -> Spec:
     """A max Pooling of `size` (int or (h, w)); stride None: windows side by side."""
     pool_h, pool_w = pair(size, "the pooling window")
-    return Spec("pool", lambda shapes, make: Pooling(pool_h, pool_w, (pool_h, pool_w) if stride is None else stride, pad))
+    return Spec(
+        "pool", lambda shapes, make: Pooling(pool_h, pool_w, (pool_h, pool_w) if stride is None else stride, pad)
+    )
 
 
 def average_pool(size: IntPair, stride: IntPair | None = None, pad: PadLike = 0, count_pad: bool = True) -> Spec:
@@ -157,6 +157,6 @@ def spec_of(item: object) -> Spec | Layer:
         if item.lower() in WORDS:
             return WORDS[item.lower()]()
         raise ConfigError(f"no layer is called {item!r}; the words are {', '.join(sorted(WORDS))}")
-    hint = "; call it: relu() or \"relu\"" if callable(item) else ""
+    hint = '; call it: relu() or "relu"' if callable(item) else ""
     what = f"a {type(item).__name__}" if not isinstance(item, Sequence) else repr(item)
     raise ConfigError(f'a layer is a Layer, a spec such as conv(32, 3) or a word such as "relu", got {what}{hint}')

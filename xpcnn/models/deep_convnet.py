@@ -62,9 +62,7 @@ class DeepConvNet(Sequential):
             ("Affine2", affine(output_size)),
             ("Dropout2", drop),
         ]
-        super().__init__(
-            layers, input_dim, seed=seed, dtype=dtype, device=device, init="he", param_names="book"
-        )
+        super().__init__(layers, input_dim, seed=seed, dtype=dtype, device=device, init="he", param_names="book")
         self.config = {
             "model": "deep",
             "input_dim": list(input_dim),

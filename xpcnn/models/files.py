@@ -65,7 +65,7 @@ def load_model(
     if not config and folder_config.is_file():
         config = tomllib.loads(folder_config.read_text(encoding="utf-8")).get("model", {})
     if not config:
-        raise ConfigError(f"{path} does not say which model its parameters belong to; name it, such as model=\"simple\"")
+        raise ConfigError(f'{path} does not say which model its parameters belong to; name it, such as model="simple"')
     network = make_model(config, **{"seed": 0, **more}, device=device)
     network.load_arrays(arrays, source=path)
     return network

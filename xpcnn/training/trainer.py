@@ -88,7 +88,8 @@ class Trainer:
         if isinstance(optimizer, Optimizer):
             self.optimizer = optimizer
         else:
-            self.optimizer = make_optimizer(optimizer, **(_OPTIMIZER_PARAM if optimizer_param is None else optimizer_param))
+            param = _OPTIMIZER_PARAM if optimizer_param is None else optimizer_param
+            self.optimizer = make_optimizer(optimizer, **param)
         steps_per_epoch = len(self.loader)
         self.schedule = make_schedule(schedule, self.optimizer.lr, steps_per_epoch * self.epochs, steps_per_epoch)
         self.history = History()
@@ -227,7 +228,9 @@ class Trainer:
         }
         return arrays, values
 
-    def load_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any], source: object = "a state") -> None:
+    def load_state(
+        self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any], source: object = "a state"
+    ) -> None:
         """Puts the trainer and its network where `state` found them. Raises CheckpointError where they do not fit."""
         self.network.load_arrays(_group(arrays, "network/"), source)
         self.optimizer.load_state_dict(

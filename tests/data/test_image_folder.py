@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from xpcnn.data.image_folder import load_image_folder
+from xpcnn.errors import DataError
+
+
+def save(path, array, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(array)).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def grey(tmp_path):
+    """Ten pictures in each of two classes, 4x6, picture i of class c filled with 100 c + i."""
+    for label, name in enumerate(("cat", "dog")):
+        for number in range(10):
+            save(tmp_path / name / f"{number}.png", np.full((4, 6), 100 * label + number, np.uint8))
+    return tmp_path
+
+
+def test_split_by_seed(grey):
+    data = load_image_folder(grey)
+    assert data.classes == ("cat", "dog")
+    assert data.image_shape == (1, 4, 6)
+    assert data.name == grey.name
+    assert np.bincount(data.t_test).tolist() == [2, 2]
+    values = np.concatenate([data.x_train[:, 0, 0, 0], data.x_test[:, 0, 0, 0]])
+    assert sorted(values.tolist()) == [*range(10), *range(100, 110)]
+    np.testing.assert_array_equal(data.x_train[:, 0, 0, 0] // 100, data.t_train)
+    np.testing.assert_array_equal(data.x_test[:, 0, 0, 0] // 100, data.t_test)
+    np.testing.assert_array_equal(load_image_folder(grey).x_test, data.x_test)
+    others = [load_image_folder(grey, seed=seed).x_test[:, 0, 0, 0].tolist() for seed in range(1, 5)]
+    assert any(other != data.x_test[:, 0, 0, 0].tolist() for other in others)
+
+
+def test_train_and_test_folders(tmp_path):
+    for part, name, value in [("train", "9", 1), ("train", "10", 2), ("test", "9", 3), ("test", "10", 4)]:
+        save(tmp_path / part / name / "a.png", np.full((2, 2), value, np.uint8))
+    data = load_image_folder(tmp_path)
+    assert data.classes == ("9", "10")  # as numbers
+    assert data.x_train[:, 0, 0, 0].tolist() == [1, 2]
+    assert data.x_test[:, 0, 0, 0].tolist() == [3, 4]
+    assert data.t_test.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("suffix", "exact"), [("png", True), ("bmp", True), ("tif", True), ("JPG", False)])
+def test_formats_in_colour(tmp_path, suffix, exact):
+    picture = np.zeros((8, 8, 3), np.uint8)
+    picture[..., 0], picture[..., 2] = 200, 30
+    for number in range(2):
+        save(tmp_path / "a" / f"{number}.{suffix}", picture)
+    data = load_image_folder(tmp_path)
+    # JPEG rounds in YCbCr: a flat colour comes back within 3.
+    np.testing.assert_allclose(data.x_train[0].astype(int), picture.transpose(2, 0, 1), atol=0 if exact else 3)
+
+
+def test_colour_option(grey):
+    save(grey / "dog" / "colour.png", np.full((4, 6, 3), [255, 0, 0], np.uint8))
+    assert load_image_folder(grey).image_shape == (3, 4, 6)  # one picture in colour makes all
+    data = load_image_folder(grey, colour=False)
+    assert data.image_shape == (1, 4, 6)
+    # ITU-R 601 luma of pure red, which Pillow documents for convert("L"): 299/1000 of 255.
+    assert 76 in np.concatenate([data.x_train, data.x_test])[:, 0, 0, 0]
+    assert load_image_folder(grey, colour=True).image_shape == (3, 4, 6)
+
+
+def test_size(grey):
+    save(grey / "cat" / "z.png", np.full((50, 20), 77, np.uint8))
+    with pytest.raises(DataError, match=r"z\.png: 50x20 pixels, but the first picture has 4x6"):
+        load_image_folder(grey)
+    data = load_image_folder(grey, size=(5, 3))
+    assert data.image_shape == (1, 5, 3)
+    # A flat picture stays flat when it is resized.
+    assert 77 in np.concatenate([data.x_train, data.x_test])[:, 0, 2, 1]
+    assert load_image_folder(grey, size=8).image_shape == (1, 8, 8)
+    with pytest.raises(DataError, match="size"):
+        load_image_folder(grey, size=0)
+
+
+def test_transparent_deep_and_turned(tmp_path):
+    clear = np.zeros((2, 4, 4), np.uint8)
+    clear[:, 0] = [10, 20, 30, 255]  # one opaque column, the rest clear black
+    save(tmp_path / "a" / "1.png", clear)
+    save(tmp_path / "a" / "2.png", np.full((2, 4), 257 * 9, np.uint16))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise to show
+    turned = np.zeros((4, 2), np.uint8)
+    turned[-1] = 200  # its last row becomes the first column
+    save(tmp_path / "a" / "3.png", turned, exif=exif)
+    save(tmp_path / "a" / "4.png", np.zeros((2, 4), np.uint8))
+    data = load_image_folder(tmp_path, colour=True)
+    pictures = {tuple(picture[:, 0, 0]): picture for picture in np.concatenate([data.x_train, data.x_test])}
+    assert (pictures[10, 20, 30][:, :, 1:] == 255).all()
+    assert (pictures[9, 9, 9] == 9).all()
+    assert (pictures[200, 200, 200][:, :, 0] == 200).all()
+    assert (pictures[200, 200, 200][:, :, 1:] == 0).all()
+
+
+def test_passes_over(grey):
+    before = load_image_folder(grey)
+    (grey / "cat" / "Thumbs.db").write_bytes(b"x")
+    (grey / "cat" / ".hidden.png").write_bytes(b"x")
+    (grey / ".git").mkdir()
+    (grey / "readme.txt").write_text("x")
+    np.testing.assert_array_equal(load_image_folder(grey).x_train, before.x_train)
+
+
+def test_damaged(grey):
+    path = grey / "dog" / "5.png"
+    whole = path.read_bytes()
+    noise = np.random.default_rng(0).integers(0, 256, (4, 6), dtype=np.uint8)
+    for content in (b"", b"no picture", whole[:20], whole[:50], save(path, noise).read_bytes()[:-30]):
+        path.write_bytes(content)
+        with pytest.raises(DataError) as caught:
+            load_image_folder(grey)
+        assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("limit", [20, 10])  # 24 pixels: over the limit (a warning in Pillow), over twice the limit
+def test_decompression_bomb(grey, monkeypatch, limit):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with pytest.raises(DataError, match=r"0\.png: suspiciously large"):
+        load_image_folder(grey)
+
+
+def test_wrong_folders(tmp_path):
+    with pytest.raises(DataError, match="not a folder"):
+        load_image_folder(tmp_path / "none")
+    with pytest.raises(DataError, match="no subfolders"):
+        load_image_folder(tmp_path)
+    (tmp_path / "a").mkdir()
+    with pytest.raises(DataError, match="a: no pictures"):
+        load_image_folder(tmp_path)
+    save(tmp_path / "a" / "1.png", np.zeros((2, 2), np.uint8))
+    with pytest.raises(DataError, match="too few"):
+        load_image_folder(tmp_path)
+
+
+def test_classes_must_match(tmp_path):
+    for name in ("train/a", "train/b", "test/a", "test/c"):
+        save(tmp_path / name / "1.png", np.zeros((2, 2), np.uint8))
+    with pytest.raises(DataError, match="c: the training folder has no class"):
+        load_image_folder(tmp_path)

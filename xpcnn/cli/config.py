@@ -1,0 +1,93 @@
+"""A run's configuration: defaults, under a TOML file, under the command line's flags."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from xpcnn.atomic import atomic_write
+from xpcnn.errors import ConfigError
+
+__all__ = ["DEFAULTS", "merge", "read_config", "save_every", "write_config"]
+
+# The whole layout of config.toml; None (left out in TOML) means: as the part itself decides.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "model": {"model": "simple"},
+    "data": {"name": "mnist", "dir": None, "augment": None, "classes": None, "source": None},
+    "train": {
+        "epochs": 20,
+        "batch_size": 100,
+        "optimizer": "adam",
+        "lr": None,
+        "weight_decay": None,
+        "clip_norm": None,
+        "schedule": "constant",
+        "label_smoothing": 0.0,
+        "patience": None,
+        "seed": 0,
+        "dtype": "float32",
+        "device": "auto",
+        "threads": None,
+        "save_every": None,
+    },
+}
+_NUMBERS = {"epochs": int, "batch_size": int, "seed": int, "threads": int, "patience": int}
+_REALS = ("lr", "weight_decay", "clip_norm", "label_smoothing")
+
+
+def read_config(path: Path) -> dict[str, dict[str, Any]]:
+    """The tables of a TOML file. Raises ConfigError, with file and reason, for a file or word that will not do."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    for name, table in tables.items():
+        if name not in DEFAULTS or not isinstance(table, dict):
+            raise ConfigError(f"{path}: [{name}] is not one of the tables [{'], ['.join(DEFAULTS)}]")
+        unknown = sorted(set(table) - set(DEFAULTS[name]))
+        if unknown and name != "model":  # a model's arguments are checked by the model
+            raise ConfigError(f"{path}: [{name}] knows {', '.join(DEFAULTS[name])}; not {', '.join(unknown)}")
+    return tables
+
+
+def merge(*layers: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """One configuration from several, later ones on top; a None says nothing. Raises ConfigError for wrong types."""
+    merged = {name: dict(table) for name, table in DEFAULTS.items()}
+    for layer in layers:
+        for name, table in layer.items():
+            given = {key: value for key, value in table.items() if value is not None}
+            if name == "model" and given.get("model", merged["model"].get("model")) != merged["model"].get("model"):
+                merged["model"] = {}  # another model: the arguments of the first mean nothing to it
+            merged[name].update(given)
+    train = merged["train"]
+    for key, kind in _NUMBERS.items():
+        if train[key] is not None and (not isinstance(train[key], kind) or isinstance(train[key], bool)):
+            raise ConfigError(f"{key} is a whole number, got {train[key]!r}")
+    for key in _REALS:
+        if train[key] is not None and (not isinstance(train[key], int | float) or isinstance(train[key], bool)):
+            raise ConfigError(f"{key} is a number, got {train[key]!r}")
+    return merged
+
+
+def write_config(path: Path, config: Mapping[str, Mapping[str, Any]]) -> None:
+    """Writes a configuration as TOML, whole or not at all; what is None is left out."""
+    tables = {name: {k: v for k, v in table.items() if v is not None} for name, table in config.items()}
+    with atomic_write(path) as file:
+        tomli_w.dump(tables, file)
+
+
+def save_every(text: str | int | None) -> tuple[int | None, float | None]:
+    """(steps, seconds) of --save-every: "500" is steps, "30s" or "5m" time."""
+    if text is None:
+        return None, None
+    word = str(text).strip().lower()
+    seconds = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    if word[:-1].isdigit() and word[-1:] in seconds and int(word[:-1]):
+        return None, int(word[:-1]) * seconds[word[-1]]
+    if word.isdigit() and int(word):
+        return int(word), None
+    raise ConfigError(f"--save-every is a number of steps such as 500 or a time such as 30s or 5m, got {text!r}")

@@ -1,0 +1,98 @@
+"""How training went: accuracy and loss over the epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from xpcnn.plots.style import BLUE, GREY, ORANGE, new_figure
+
+__all__ = ["plot_curves"]
+
+_MARKED = 40  # with more epochs than this, marks would run into one another
+
+
+def plot_curves(history_rows: Sequence[Mapping[str, Any]], step_losses: Sequence[float] | None = None) -> Figure:
+    """Accuracy and loss of training and test data after each epoch (the book's figure 7.23 and its loss).
+
+    history_rows: a dict an epoch with "epoch" (from 1) and any of train_acc, test_acc (0..1), train_loss, test_loss;
+    "step", the steps done by then, places `step_losses`, the loss of every step, drawn faintly behind.
+    """
+    figure = new_figure(11, 4.4)
+    left, right = figure.subplots(1, 2)
+    rows = sorted(history_rows, key=lambda row: row["epoch"])
+    _accuracy(left, rows)
+    _loss(right, rows, step_losses)
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(True, color="#E4E4E4", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize=10)
+        else:
+            axes.text(0.5, 0.5, "no epoch finished yet", transform=axes.transAxes, ha="center", color=GREY)
+    return figure
+
+
+def _line(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str, label: str, color: str, dash: str) -> list[float]:
+    """Draws one figure of the rows that have it; returns its values."""
+    points = [(row["epoch"], float(row[name])) for row in rows if row.get(name) is not None]
+    if points:
+        mark = {"marker": "o" if color == BLUE else "s", "markersize": 4} if len(points) <= _MARKED else {}
+        epochs, values = zip(*points, strict=True)
+        axes.plot(epochs, values, color=color, linestyle=dash, linewidth=1.8, label=label, **mark)
+        return list(values)
+    return []
+
+
+def _accuracy(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    values = _line(axes, rows, "train_acc", "training", BLUE, "--")
+    test = _line(axes, rows, "test_acc", "test", ORANGE, "-")
+    axes.set_title(f"Accuracy (test: {test[-1]:.2%} at the end)" if test else "Accuracy", fontsize=12)
+    finite = [v for v in (*values, *test) if np.isfinite(v)]
+    low = min(finite, default=0.0)
+    # A little air above 100 %, so that a line along it is seen; good runs fill the height with what differs.
+    air = 0.04 * (1.0 - low) + 0.0005
+    axes.set_ylim(max(0.0, low - 2 * air), 1.0 + air)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_ylabel("share of pictures right")
+
+
+def _loss(axes: Axes, rows: Sequence[Mapping[str, Any]], step_losses: Sequence[float] | None) -> None:
+    if step_losses is not None and len(step_losses):
+        axes.plot(_epochs_of_steps(rows, len(step_losses)), step_losses, color="#BBBBBB", linewidth=0.6, label="each step")
+    _line(axes, rows, "train_loss", "training", BLUE, "--")
+    test = _line(axes, rows, "test_loss", "test", ORANGE, "-")
+    axes.set_title(f"Loss (test: {test[-1]:.4f} at the end)" if test else "Loss", fontsize=12)
+    axes.set_ylabel("mean cross-entropy")
+    low, high = (v for line in axes.lines for v in _positive_range(line.get_ydata())), 0
+    values = list(low)
+    if values and max(values) > 30 * min(values):
+        axes.set_yscale("log")
+    elif values:
+        axes.set_ylim(bottom=0)
+    del high
+
+
+def _positive_range(values: Any) -> list[float]:
+    a = np.asarray(values, np.float64)
+    a = a[np.isfinite(a) & (a > 0)]
+    return [float(a.min()), float(a.max())] if a.size else []
+
+
+def _epochs_of_steps(rows: Sequence[Mapping[str, Any]], steps: int) -> np.ndarray[Any, Any]:
+    """The place of each step on the axis of epochs, from the steps that the rows say were done by their ends."""
+    known = [(float(row["step"]), float(row["epoch"])) for row in rows if row.get("step") is not None]
+    ends, epochs = (np.array(v) for v in zip((0.0, 0.0), *known, strict=True))
+    place = np.arange(1, steps + 1, dtype=np.float64)
+    at = np.interp(place, ends, epochs)
+    # Steps after the last finished epoch go on at its pace; with no epoch finished all of them make up the first.
+    pace = ends[-1] / epochs[-1] if epochs[-1] else float(steps)
+    return np.where(place > ends[-1], epochs[-1] + (place - ends[-1]) / pace, at)
