@@ -31,8 +31,8 @@ def assert_close(got: np.ndarray, want: np.ndarray, terms: int, magnitude: float
 def central_difference(f: Callable[[], float], a: np.ndarray, h: float = 1e-5) -> np.ndarray:
     """d f() / d a, element by element; a (float64) is left as it was."""
     assert a.dtype == np.float64
+    assert a.flags.c_contiguous
     flat, slopes = a.reshape(-1), np.empty(a.size)
-    assert np.shares_memory(flat, a)
     for i in range(a.size):
         middle = flat[i]
         flat[i] = middle + h
@@ -131,11 +131,10 @@ def max_pool2d(x: np.ndarray, window: Pair, stride: Pair, pad: Quad, dout: np.nd
             here = (i - top, j - left)
             if not (0 <= here[0] < x.shape[2] and 0 <= here[1] < x.shape[3]):
                 continue
-            if best is None or x[n, c, *here] > x[n, c, *best]:
+            nan = math.isnan(x[n, c, *here])
+            if best is None or nan or x[n, c, *here] > x[n, c, *best]:
                 best = here
-            elif math.isnan(x[n, c, *here]) and not math.isnan(x[n, c, *best]):
-                best = here
-            if math.isnan(x[n, c, *best]):
+            if nan:
                 break
         assert best is not None, "the case has a window of nothing but pad"
         y[n, c, oh, ow] = x[n, c, *best]

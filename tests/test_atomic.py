@@ -26,9 +26,14 @@ def test_bytes_and_text_arrive(tmp_path):
 def test_a_failing_block_leaves_the_old_file_and_no_other(tmp_path, error):
     path = tmp_path / "a"
     path.write_bytes(b"old")
-    with pytest.raises(type(error)) as caught, atomic_write(path) as file:
-        file.write(b"half")
-        raise error
+
+    def write_half():
+        with atomic_write(path) as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        write_half()
     assert caught.value is error
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a"]

@@ -307,7 +307,7 @@ def _adam_state(**changes):
         (_adam_state(t=np.array([1])), "not a count"),
         (_adam_state(t=np.array(1.5)), "not a count"),
         (_adam_state(**{"h.W": np.ones(2)}), "keeps no 'h.W'"),
-        (_adam_state(**{"W": np.ones(2)}), "keeps no 'W'"),
+        (_adam_state(W=np.ones(2)), "keeps no 'W'"),
         (_adam_state(**{"v.W": None}), "missing W"),
         (_adam_state(**{"v.W": None, "m.W": None}), "missing W"),
         (_adam_state(**{"m.V": np.ones(2), "v.V": np.ones(2)}), "unknown V"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import subprocess
@@ -90,7 +91,7 @@ def test_pieces_of_a_batch_get_the_mask_of_the_whole(rows: int, inner: list[int]
     edges = sorted({0, rows, *(min(cut, rows) for cut in cuts)})
     pieces = [
         keep_mask(np, (after - before, *inner), 0.5, seed=seed, stream=3, step=9, first=before)
-        for before, after in zip(edges, edges[1:], strict=False)
+        for before, after in itertools.pairwise(edges)
     ]
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
 

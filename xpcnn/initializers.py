@@ -74,7 +74,7 @@ def initial_weight(
             raise ConfigError(f"no initial weight is called {how!r}; give a standard deviation or {', '.join(WORDS)}")
     else:
         drawn = rng.standard_normal(shape) * _deviation(how)
-    return drawn.astype(kind)
+    return drawn.astype(kind, order="C")
 
 
 def _orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

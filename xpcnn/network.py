@@ -13,7 +13,7 @@ import numpy as np
 
 from xpcnn.device import Array, Device, asnumpy, get_device
 from xpcnn.errors import ConfigError, DataError, ShapeError
-from xpcnn.executors.eager import EagerExecutor
+from xpcnn.executors import make_executor
 from xpcnn.formats import load_arrays, save_arrays
 from xpcnn.graph import Node, build_graph
 from xpcnn.layers.base import Layer, Shape
@@ -62,6 +62,7 @@ class Network:
         self.input_shape: Shape = tuple(input_shape)
         self.nodes = build_graph(layers, input_shape, self.seed, self.dtype, init)
         self.loss_layer = SoftmaxWithLoss() if loss is None else loss
+        self.threads: int | None = None  # of a CPU: None takes all cores
         self.step = 0  # of training passes so far: names the next dropout masks
         self.config: dict[str, Any] = {}  # how to make this network again, where it is one of xpcnn.models
         self._naming = _NAMING[param_names]
@@ -85,7 +86,7 @@ class Network:
             layer.params = {name: device.asarray(a, self.dtype) for name, a in layer.params.items()}
             layer.state = {name: device.asarray(a, self.dtype) for name, a in layer.state.items()}
             layer.grads = {}
-        self.executor = EagerExecutor(self.nodes, self.loss_layer, self.seed)
+        self.executor = make_executor(self.nodes, self.input_shape, self.loss_layer, self.seed, device, self.threads)
         places = self._naming(self.nodes)
         self.params = ArrayView(places, "params")
         self.grads = ArrayView(places, "grads")
@@ -97,6 +98,13 @@ class Network:
         """Takes another seed for the dropout masks to come."""
         self.seed = seed
         self.executor.seed = seed
+
+    def use_threads(self, threads: int | None) -> None:
+        """How many threads a CPU may use: None for all cores, 1 for none beside the caller's."""
+        if threads is not None and threads < 1:
+            raise ConfigError(f"a network needs at least 1 thread, got {threads}")
+        self.threads = threads
+        self._use_device(self.device)
 
     def use_loss(self, loss: SoftmaxWithLoss) -> None:
         """Takes another loss, such as one with label smoothing."""

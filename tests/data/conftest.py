@@ -1,16 +1,14 @@
 """Every test here sees an empty cache, no XPCNN_DATA and no network; tiny data sets are built in tmp_path."""
 
 import dataclasses
-import os
 
 import numpy as np
 import platformdirs
 import pytest
 
 from xpcnn.data.idx import write_idx
-from xpcnn.data.mnist import MNIST
+from xpcnn.data.mnist import MNIST, load_idx_set
 from xpcnn.data.places import DataMissingError
-from xpcnn.data.registry import load_dataset
 
 # Port 9 (discard) of this machine: nothing listens there, so a connection is refused at once.
 NOWHERE = "http://127.0.0.1:9/"
@@ -30,7 +28,7 @@ def isolated(monkeypatch, tmp_path_factory):
 def real_mnist():
     """The real MNIST as the user's own settings find it; set up before `isolated`, for its scope is wider."""
     try:
-        return load_dataset("mnist", os.environ.get("XPCNN_DATA"), download=False)
+        return load_idx_set(MNIST, allow_download=False)
     except DataMissingError:
         pytest.skip("no MNIST here: set XPCNN_DATA to a folder that has it")
 

@@ -96,7 +96,7 @@ def test_quarter_turns(size, quarter):
 
 def rotated(picture, degrees):
     """The slow way: every pixel fetched from where it lay before the turn, with y upwards, as in school."""
-    channels, height, width = picture.shape
+    _, height, width = picture.shape
     result = np.zeros_like(picture)
     angle = math.radians(-degrees)
     for i in range(height):

@@ -18,7 +18,7 @@ IDS = [f"{spec.name}-{form}" for spec, form in FORMS]
 
 
 def make(spec, form):
-    """The files of a set in a form, by name, and the pictures and labels they hold, written out by the formats' page."""
+    """The files of a set in a form, by name, and the pictures, labels and class names they hold."""
     rng = np.random.default_rng(5)
     files, pictures, labels = {}, [], []
     names = spec.python if form == "python" else spec.binary
@@ -94,6 +94,30 @@ def test_found(tmp_path, spec, form, under):
     assert find_cifar(spec, tmp_path) == base / tar
     other = CIFAR100 if spec is TINY10 else CIFAR10
     assert find_cifar(other, tmp_path) is None
+
+
+def by_python_2(x, labels):
+    """A batch as Python 2 pickled the published ones, opcode by opcode: its strings are bytes without an encoding."""
+    content = x.tobytes()
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+        + b"(K\x01" + b"K" + bytes([len(x)]) + b"M" + (3072).to_bytes(2, "little") + b"\x86"
+        + b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        + b"\x89T" + len(content).to_bytes(4, "little") + content + b"tb"
+    )  # fmt: skip
+    numbers = b"](" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
+    return b"\x80\x02}(U\x04data" + array + b"U\x06labels" + numbers + b"u."
+
+
+def test_written_by_python_2(tmp_path):
+    files, x, t, classes = make(TINY10, "python")
+    start = 0
+    for name in TINY10.python:
+        rows = TINY10.rows[name == "test_batch"]
+        files[name] = by_python_2(x[start : start + rows].reshape(rows, 3072), t[start : start + rows].tolist())
+        start += rows
+    assert (pickle.loads(files["test_batch"], encoding="latin1")["data"] == x[-3:].reshape(3, 3072)).all()
+    check(load_cifar(TINY10, write_folder(tmp_path, files)), x, t, classes)
 
 
 def test_missing(tmp_path):

@@ -40,8 +40,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_error(416)
                 return
             self.send_response(206)
-            at = 0 if behaviour == "misplaced" else start
-            self.send_header("Content-Range", f"bytes {at}-{len(body) - 1}/{len(body)}")
+            start = 0 if behaviour == "misplaced" else start
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         else:
             self.send_response(200)
         sent = body[start:]
@@ -115,6 +115,14 @@ def test_resume(tmp_path, remote, server):
     assert told[0][0] > len(PACKED) // 2
     assert told[-1] == (len(PACKED), len(PACKED))
     assert names(tmp_path) == ["a.gz"]
+
+
+@pytest.mark.parametrize(("behaviour", "requests"), [("good", 1), ("norange", 1), ("misplaced", 2)])
+def test_resume_without_a_checksum(tmp_path, remote, server, behaviour, requests):
+    """Nothing but the answer's own headers says where its bytes belong."""
+    (tmp_path / "a.gz.part").write_bytes(PACKED[:1000])
+    assert download(remote(behaviour, sha256=None), tmp_path).read_bytes() == PACKED
+    assert len(server.seen) == requests
 
 
 @pytest.mark.parametrize("behaviour", ["good", "norange", "misplaced"])

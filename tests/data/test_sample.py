@@ -21,7 +21,7 @@ def table():
 
 def write(path, table):
     with gzip.open(path, "wt", compresslevel=1) as file:
-        np.savetxt(file, table, fmt="%d", delimiter=",")
+        file.writelines(",".join(map(str, row)) + "\n" for row in table.tolist())
     return path
 
 

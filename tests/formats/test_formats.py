@@ -118,7 +118,7 @@ def test_damage_gives_arrays_or_our_error_and_nothing_else(tmp_path, suffix):
     whole = path.read_bytes()
     rng = np.random.default_rng(0)
     refused = 0
-    for _ in range(1500):
+    for _ in range(400):
         damaged = bytearray(whole)
         for position in rng.integers(0, len(whole), size=rng.integers(1, 4)):
             damaged[position] = rng.integers(0, 256)
@@ -129,4 +129,4 @@ def test_damage_gives_arrays_or_our_error_and_nothing_else(tmp_path, suffix):
             refused += 1
         else:
             assert all(isinstance(array, np.ndarray) for array in loaded.values())
-    assert refused > 300
+    assert refused > 80

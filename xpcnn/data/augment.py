@@ -24,7 +24,7 @@ class RandomShift:
     name = "shift"
 
     def __init__(self, pixels: int) -> None:
-        if pixels < 0 or pixels != int(pixels):
+        if not (pixels >= 0 and float(pixels).is_integer()):
             raise ConfigError(f"{self.name} by {pixels} pixels given; a whole number, 0 or more, is needed")
         self.pixels = int(pixels)
 

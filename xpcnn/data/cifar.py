@@ -118,7 +118,8 @@ def load_cifar(spec: CifarSet, path: str | os.PathLike[str]) -> Dataset:
     wanted = set(spec.python) | set(spec.binary)
     names = {spec.python_names[0], spec.binary_names}
     seen: set[str] = set()
-    limit = max(spec.rows) * (PIXELS + 64) + (1 << 20)  # a pickle holds the pixels, the file names and little more
+    # A pickle holds the pixels, up to twice as long where Python 3 wrote it, file names and little more.
+    limit = max(spec.rows) * (2 * PIXELS + 128) + (1 << 20)
     for name, content, label in members(path, wanted | names, limit):
         if name in names:
             classes = class_names(spec, name, content, label)

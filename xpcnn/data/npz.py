@@ -30,10 +30,13 @@ def load_npz(path: str | os.PathLike[str], *, seed: int = 0, test_fraction: floa
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: one array, not an .npz file of x_train, t_train, x_test and t_test")
-            arrays = {name: file[name] for name in _names(file.files, path)}
+        # Opened here, for np.load leaves a damaged file open.
+        with path.open("rb") as raw:
+            if raw.read(2) != b"PK":
+                raise DataError(f"{path}: not an .npz file; expected one with x_train, t_train, x_test and t_test")
+            raw.seek(0)
+            with np.load(raw, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in _names(file.files, path)}
     except DataError:
         raise
     except (OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError) as error:

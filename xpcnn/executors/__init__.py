@@ -1,5 +1,29 @@
 """How a batch goes through a network; layers do not know which way was taken."""
 
-from xpcnn.executors.eager import EagerExecutor
+from __future__ import annotations
 
-__all__ = ["EagerExecutor"]
+import math
+from collections.abc import Mapping
+
+from xpcnn.device import Device
+from xpcnn.executors.cpu import CpuExecutor
+from xpcnn.executors.eager import EagerExecutor
+from xpcnn.graph import Node
+from xpcnn.layers.base import Shape
+from xpcnn.layers.loss import SoftmaxWithLoss
+
+__all__ = ["CpuExecutor", "EagerExecutor", "make_executor"]
+
+
+def make_executor(
+    nodes: Mapping[str, Node],
+    input_shape: Shape,
+    loss: SoftmaxWithLoss,
+    seed: int,
+    device: Device,
+    threads: int | None = None,
+) -> EagerExecutor:
+    """The executor for a device: pieces over threads on a CPU, the plain one elsewhere."""
+    if device.name == "cpu":
+        return CpuExecutor(nodes, loss, seed, 4 * math.prod(input_shape), threads)
+    return EagerExecutor(nodes, loss, seed)

@@ -41,8 +41,9 @@ class BatchNormalization(Layer):
             raise ConfigError(f"batch normalisation's momentum lies in 0..1, got {momentum}")
         xp = get_array_module(gamma, beta)
         self.params["gamma"], self.params["beta"] = gamma, beta
-        self.state["running_mean"] = xp.zeros_like(gamma) if running_mean is None else running_mean
-        self.state["running_var"] = xp.ones_like(gamma) if running_var is None else running_var
+        # Copies: training updates them in place, and the caller's arrays are the caller's.
+        self.state["running_mean"] = xp.zeros_like(gamma) if running_mean is None else running_mean.copy()
+        self.state["running_var"] = xp.ones_like(gamma) if running_var is None else running_var.copy()
         self.momentum, self.eps = float(momentum), float(eps)
 
     def output_shape(self, *shapes: Shape) -> Shape:

@@ -1,4 +1,4 @@
-"""Figures of runs, filters, feature maps and errors; drawn without pyplot, so they need no display and share no state."""
+"""Figures of runs, filters, feature maps and errors, without pyplot: no display needed, no state shared."""
 
 from xpcnn.plots.activations import plot_activations
 from xpcnn.plots.confusion import confusion_matrix, plot_confusion

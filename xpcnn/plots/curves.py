@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from xpcnn.plots.style import BLUE, GREY, ORANGE, new_figure
 
 __all__ = ["plot_curves"]
 
 _MARKED = 40  # with more epochs than this, marks would run into one another
+_POINTS = 500  # more steps than this are drawn as means, lest noise cover the other curves
 
 
 def plot_curves(history_rows: Sequence[Mapping[str, Any]], step_losses: Sequence[float] | None = None) -> Figure:
@@ -30,12 +32,12 @@ def plot_curves(history_rows: Sequence[Mapping[str, Any]], step_losses: Sequence
     _loss(right, rows, step_losses)
     for axes in (left, right):
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_xticks(_ticks(max((row["epoch"] for row in rows), default=1)))
         axes.grid(True, color="#E4E4E4", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize=10)
+            axes.legend(frameon=False, fontsize=10, loc="lower right" if axes is left else "upper right")
         else:
             axes.text(0.5, 0.5, "no epoch finished yet", transform=axes.transAxes, ha="center", color=GREY)
     return figure
@@ -45,7 +47,9 @@ def _line(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str, label: str, 
     """Draws one figure of the rows that have it; returns its values."""
     points = [(row["epoch"], float(row[name])) for row in rows if row.get(name) is not None]
     if points:
-        mark = {"marker": "o" if color == BLUE else "s", "markersize": 4} if len(points) <= _MARKED else {}
+        mark: dict[str, Any] = (
+            {"marker": "o" if color == BLUE else "s", "markersize": 4} if len(points) <= _MARKED else {}
+        )
         epochs, values = zip(*points, strict=True)
         axes.plot(epochs, values, color=color, linestyle=dash, linewidth=1.8, label=label, **mark)
         return list(values)
@@ -67,18 +71,31 @@ def _accuracy(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _loss(axes: Axes, rows: Sequence[Mapping[str, Any]], step_losses: Sequence[float] | None) -> None:
     if step_losses is not None and len(step_losses):
-        axes.plot(_epochs_of_steps(rows, len(step_losses)), step_losses, color="#BBBBBB", linewidth=0.6, label="each step")
+        window = math.ceil(len(step_losses) / _POINTS)
+        label = "each step" if window == 1 else f"steps, means of {window}"
+        place = _means(_epochs_of_steps(rows, len(step_losses)), window)
+        axes.plot(place, _means(np.asarray(step_losses), window), color="#BDBDBD", linewidth=0.9, label=label)
     _line(axes, rows, "train_loss", "training", BLUE, "--")
     test = _line(axes, rows, "test_loss", "test", ORANGE, "-")
     axes.set_title(f"Loss (test: {test[-1]:.4f} at the end)" if test else "Loss", fontsize=12)
     axes.set_ylabel("mean cross-entropy")
-    low, high = (v for line in axes.lines for v in _positive_range(line.get_ydata())), 0
-    values = list(low)
+    values = [v for line in axes.lines for v in _positive_range(line.get_ydata())]
     if values and max(values) > 30 * min(values):
         axes.set_yscale("log")
     elif values:
-        axes.set_ylim(bottom=0)
-    del high
+        axes.set_ylim(0.0, 1.08 * max(values))
+
+
+def _ticks(last: int) -> list[int]:
+    """Epoch 1 and the multiples of a round number, about ten in all."""
+    step = next(s for s in (m * 10**e for e in range(9) for m in (1, 2, 5)) if last <= 11 * s)
+    return sorted({1, *range(step, last + 1, step)})
+
+
+def _means(values: np.ndarray[Any, Any], window: int) -> np.ndarray[Any, Any]:
+    """The mean of every `window` values; those left over make up the last."""
+    starts = np.arange(0, len(values), window)
+    return np.asarray(np.add.reduceat(values, starts) / np.diff(np.append(starts, len(values))))
 
 
 def _positive_range(values: Any) -> list[float]:
@@ -95,4 +112,4 @@ def _epochs_of_steps(rows: Sequence[Mapping[str, Any]], steps: int) -> np.ndarra
     at = np.interp(place, ends, epochs)
     # Steps after the last finished epoch go on at its pace; with no epoch finished all of them make up the first.
     pace = ends[-1] / epochs[-1] if epochs[-1] else float(steps)
-    return np.where(place > ends[-1], epochs[-1] + (place - ends[-1]) / pace, at)
+    return np.asarray(np.where(place > ends[-1], epochs[-1] + (place - ends[-1]) / pace, at))

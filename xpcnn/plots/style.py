@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from xpcnn.atomic import atomic_write
-from xpcnn.errors import ConfigError, DataError
 from xpcnn.device import asnumpy
+from xpcnn.errors import ConfigError, DataError
 
 __all__ = ["BLUE", "GREY", "ORANGE", "SUFFIXES", "bare", "grid_shape", "host", "mosaic", "new_figure", "save_figure"]
 
@@ -27,7 +28,8 @@ Pixels = np.ndarray[Any, Any]
 
 def new_figure(width: float, height: float, title: str = "") -> Figure:
     """An empty figure of that many inches, laid out tightly, on white."""
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(width, height), facecolor="white")
+    figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06, wspace=0.02, hspace=0.02))
     if title:
         figure.suptitle(title, fontsize=13, parse_math=False)
     return figure

@@ -209,9 +209,9 @@ class Trainer:
     # -- all that a resumed run needs ------------------------------------------------------------------------------
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """(arrays, JSON-ready values) from which `load_state` continues to the same bits."""
+        """(arrays, JSON-ready values) from which `load_state` continues to the same bits; all of it copies."""
         self._read_losses()
-        arrays = {f"network/{name}": asnumpy(a) for name, a in self.network.arrays().items()}
+        arrays = {f"network/{name}": np.array(asnumpy(a)) for name, a in self.network.arrays().items()}
         arrays.update({f"optimizer/{name}": asnumpy(a) for name, a in self.optimizer.state_dict().items()})
         arrays["history/step_losses"] = np.array(self.history.step_losses, dtype=np.float64)
         values = {
@@ -223,8 +223,8 @@ class Trainer:
             "loss_sum": float(self._loss_sum),
             "right": int(self._right),
             "seen": self._seen,
-            "history": self.history.rows,
-            "callbacks": {type(c).__name__: state for c in self.callbacks if (state := c.state())},
+            "history": [dict(row) for row in self.history.rows],
+            "callbacks": {name: state for name, c in self._named_callbacks() if (state := c.state())},
         }
         return arrays, values
 
@@ -243,8 +243,20 @@ class Trainer:
         self._pending.clear()
         self.history.rows[:] = [dict(row) for row in values["history"]]
         self.history.step_losses[:] = arrays["history/step_losses"].tolist()
+        if self.step_count:  # an epoch that has no step left reports the rate of its last one
+            self.optimizer.lr = self.schedule.lr_at(self.step_count - 1)
+        for name, callback in self._named_callbacks():
+            callback.load_state(values["callbacks"].get(name, {}))
+
+    def _named_callbacks(self) -> list[tuple[str, Callback]]:
+        """Each callback with the name of its class, and a number from the second of a class on."""
+        counts: dict[str, int] = {}
+        named = []
         for callback in self.callbacks:
-            callback.load_state(values["callbacks"].get(type(callback).__name__, {}))
+            kind = type(callback).__name__
+            counts[kind] = counts.get(kind, 0) + 1
+            named.append((kind if counts[kind] == 1 else f"{kind} {counts[kind]}", callback))
+        return named
 
 
 def _group(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -1,0 +1,152 @@
+"""The CPU executor gives what the plain one gives, whatever the pieces and threads."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from xpcnn import Network, Sequential
+from xpcnn.executors import CpuExecutor, EagerExecutor
+from xpcnn.layers import average_pool, conv, dropout, max_pool
+from xpcnn.models import AlexNet, DeepConvNet, LeNet5, SimpleConvNet
+
+# float64: pieces change only the order in which at most a few thousand terms are added.
+CLOSE = {"rtol": 1e-10, "atol": 1e-12}
+
+MODELS = {
+    "simple": lambda dtype: SimpleConvNet(seed=1, dtype=dtype),
+    "deep": lambda dtype: DeepConvNet(seed=2, dtype=dtype),
+    "lenet5": lambda dtype: LeNet5(seed=3, dtype=dtype),
+    "alexnet": lambda dtype: AlexNet((3, 32, 32), 10, seed=4, dtype=dtype),
+    "branches": lambda dtype: Network(
+        [
+            ("a", conv(6, 3, pad=1)),
+            ("r", "relu"),
+            ("b", conv(6, 3, pad=(0, 0, 2, 2), groups=2), "r"),
+            ("s", "add", ("b", "r")),
+            ("p", average_pool(3, stride=2, pad=1, count_pad=False), "s"),
+            ("q", max_pool(3, stride=2, pad=1), "s"),
+            ("c", "concatenate", ("p", "q")),
+            ("d", dropout(0.3)),
+            ("g", "global_average_pool"),
+        ],
+        input_shape=(2, 9, 7),
+        seed=5,
+        dtype=dtype,
+    ),
+    "batch norm": lambda dtype: Sequential(
+        [conv(5, 3), "batch_norm", "relu", max_pool(2), "flatten"], input_shape=(1, 9, 9), seed=6, dtype=dtype
+    ),
+}
+
+
+def batch(net, N, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((N, *net.input_shape)).astype(net.dtype)
+    return x, rng.integers(0, net.output_shape[0], N)
+
+
+def eager_twin(net):
+    twin = net.copy()
+    twin.executor = EagerExecutor(twin.nodes, twin.loss_layer, twin.seed)
+    return twin
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("threads", "N"), [(1, 7), (2, 7), (3, 1), (2, 26)])
+def test_loss_scores_and_gradients_equal_the_plain_executors(name, threads, N):
+    net = MODELS[name]("float64")
+    net.use_threads(threads)
+    assert isinstance(net.executor, CpuExecutor)
+    plain = eager_twin(net)
+    x, t = batch(net, N)
+    for step in range(2):  # the second with another dropout mask
+        loss, scores = net.train_pass(x, t)
+        expected_loss, expected_scores = plain.train_pass(x, t)
+        np.testing.assert_allclose(loss, expected_loss, **CLOSE)
+        np.testing.assert_allclose(scores, expected_scores, **CLOSE)
+        for key, g in plain.grads.items():
+            np.testing.assert_allclose(net.grads[key], g, **CLOSE, err_msg=f"{key} in step {step}")
+        for key, a in plain.state.items():
+            np.testing.assert_allclose(net.state[key], a, **CLOSE)
+    np.testing.assert_allclose(net.predict(x), plain.predict(x), **CLOSE)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_equal_runs_give_equal_bits(threads):
+    def run():
+        net = SimpleConvNet(seed=0)
+        net.use_threads(threads)
+        x, t = batch(net, 50)
+        loss, _ = net.train_pass(x, t)
+        return loss.tobytes(), {name: g.tobytes() for name, g in net.grads.items()}
+
+    assert run() == run()
+
+
+def test_float32_stays_float32():
+    net = SimpleConvNet(seed=0)
+    x, t = batch(net, 10)
+    loss, scores = net.train_pass(x, t)
+    assert loss.dtype == scores.dtype == np.float32
+    assert {g.dtype for g in net.grads.values()} == {np.dtype("float32")}
+
+
+def test_the_batch_is_not_changed():
+    net = DeepConvNet(seed=0)
+    x, t = batch(net, 6)
+    kept = x.copy(), t.copy()
+    net.train_pass(x, t)
+    np.testing.assert_array_equal(x, kept[0])
+    np.testing.assert_array_equal(t, kept[1])
+
+
+@pytest.mark.parametrize("N", [1, 2, 3, 10, 100, 257])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_pieces_cover_the_batch_once_and_evenly(N, threads):
+    executor = SimpleConvNet(seed=0).executor
+    executor.threads, executor.piece_size = threads, 8
+    shares = executor._shares(N)
+    covered = [i for pieces in shares for piece in pieces for i in range(N)[piece]]
+    assert covered == list(range(N))
+    sizes = [sum(piece.stop - piece.start for piece in pieces) for pieces in shares]
+    assert max(sizes) - min(sizes) <= 1
+    assert max(piece.stop - piece.start for pieces in shares for piece in pieces) <= 8
+
+
+def test_two_networks_train_in_two_threads_as_they_do_alone():
+    def train(seed):
+        net = SimpleConvNet(seed=seed)
+        net.use_threads(2)
+        x, t = batch(net, 40, seed)
+        for _ in range(3):
+            for key, g in net.gradient(x, t).items():
+                net.params[key] -= 0.1 * g
+        return {key: a.tobytes() for key, a in net.params.items()}
+
+    alone = [train(0), train(1)]
+    together = [None, None]
+
+    def work(i):
+        together[i] = train(i)
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert together == alone
+
+
+def test_an_error_inside_a_piece_reaches_the_caller():
+    net = SimpleConvNet(seed=0)
+    net.use_threads(2)
+    net.layers["Relu1"].forward_in = None  # as a layer with a bug would fail
+    x, t = batch(net, 20)
+    with pytest.raises(TypeError):
+        net.train_pass(x, t)
+
+
+def test_the_whole_batch_is_needed_for_batch_normalisation_only_in_training():
+    assert "whole batch" in MODELS["batch norm"]("float32").executor.describe()
+    assert "whole batch" not in MODELS["simple"]("float32").executor.describe()
