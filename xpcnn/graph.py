@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -75,7 +76,10 @@ def build_graph(
     and what it wanted) where shapes do not fit.
     """
     entries = list(items)
-    shape_in = tuple(int(n) for n in input_shape)
+    try:
+        shape_in = tuple(operator.index(n) for n in input_shape)
+    except TypeError:
+        shape_in = ()  # a bare number, or sizes that are not whole
     if not shape_in or any(n < 1 for n in shape_in):
         raise ShapeError(f"input_shape is one sample's shape without N, such as (1, 28, 28); got {input_shape!r}")
     if not entries:

@@ -6,6 +6,7 @@ import copy
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any, Self
 
@@ -21,7 +22,7 @@ from xpcnn.layers.loss import SoftmaxWithLoss
 from xpcnn.layers.spec import How
 from xpcnn.ops.gradcheck import numerical_gradient
 from xpcnn.ops.reference import check_labels
-from xpcnn.params import ArrayView, Place, book_names, layer_names, match_arrays
+from xpcnn.params import ArrayView, Place, book_names, layer_names, match_arrays, state_names
 from xpcnn.rng import fresh_seed
 
 __all__ = ["Network", "Sequential"]
@@ -59,8 +60,8 @@ class Network:
             raise ConfigError(f"param_names is one of {', '.join(_NAMING)}, got {param_names!r}")
         self.dtype = _dtype(dtype)
         self.seed = fresh_seed() if seed is None else int(seed)
-        self.input_shape: Shape = tuple(input_shape)
         self.nodes = build_graph(layers, input_shape, self.seed, self.dtype, init)
+        self.input_shape: Shape = tuple(input_shape)
         self.loss_layer = SoftmaxWithLoss() if loss is None else loss
         self.threads: int | None = None  # of a CPU: None takes all cores
         self.step = 0  # of training passes so far: names the next dropout masks
@@ -86,13 +87,13 @@ class Network:
             layer.params = {name: device.asarray(a, self.dtype) for name, a in layer.params.items()}
             layer.state = {name: device.asarray(a, self.dtype) for name, a in layer.state.items()}
             layer.grads = {}
-        self.executor = make_executor(self.nodes, self.input_shape, self.loss_layer, self.seed, device, self.threads)
+        self.executor = make_executor(
+            self.nodes, self.input_shape, self.loss_layer, self.seed, device, self.dtype, self.threads
+        )
         places = self._naming(self.nodes)
         self.params = ArrayView(places, "params")
         self.grads = ArrayView(places, "grads")
-        self.state = ArrayView(
-            {f"{name}.{s}": (node.layer, s) for name, node in self.nodes.items() for s in node.layer.state}, "state"
-        )
+        self.state = ArrayView(state_names(self.nodes), "state")
 
     def use_seed(self, seed: int) -> None:
         """Takes another seed for the dropout masks to come."""
@@ -120,13 +121,14 @@ class Network:
         """A second network with its own arrays, of the same values, of another `dtype` if one is given."""
         twin = copy.copy(self)
         twin.dtype = self.dtype if dtype is None else _dtype(dtype)
-        twin.nodes = {}
-        for name, node in self.nodes.items():
-            layer = copy.copy(node.layer)
-            layer.params = {n: a.astype(twin.dtype) for n, a in layer.params.items()}
-            layer.state = {n: a.astype(twin.dtype) for n, a in layer.state.items()}
-            layer._context = None
-            twin.nodes[name] = Node(name, layer, node.inputs, node.shape, node.needs_dx)
+        layers: dict[int, Layer] = {}  # a layer at two nodes stays one
+        for layer in self.layers.values():
+            if id(layer) not in layers:
+                own = layers[id(layer)] = copy.copy(layer)
+                own.params = {n: a.astype(twin.dtype) for n, a in layer.params.items()}
+                own.state = {n: a.astype(twin.dtype) for n, a in layer.state.items()}
+                own._context = None
+        twin.nodes = {name: replace(node, layer=layers[id(node.layer)]) for name, node in self.nodes.items()}
         twin._use_device(self.device)
         return twin
 
@@ -240,7 +242,10 @@ class Network:
             if not found and not bool(self.device.xp.isfinite(y).all()):
                 found.append(name)
 
-        self.executor.predict(self._input(x), train=True, step=self.step, visit=look)
+        state = {name: a.copy() for name, a in self.state.items()}
+        with np.errstate(all="ignore"):  # what would be warned of is what is looked for
+            self.executor.predict(self._input(x), train=True, step=self.step, visit=look)
+        self.state.update(state)  # looking must not move the running statistics
         return found[0] if found else None
 
     # -- files ---------------------------------------------------------------------------------------------------

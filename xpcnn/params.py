@@ -11,24 +11,37 @@ from xpcnn.errors import CheckpointError, ShapeError
 from xpcnn.graph import Node
 from xpcnn.layers.base import Layer
 
-__all__ = ["ArrayView", "book_names", "layer_names", "match_arrays"]
+__all__ = ["ArrayView", "book_names", "layer_names", "match_arrays", "state_names"]
 
 Place = tuple[Layer, str]
 
 
+def _each_layer(nodes: Mapping[str, Node]) -> dict[str, Layer]:
+    """Every layer once, by its first node's name: a layer at two nodes has one set of parameters."""
+    first: dict[int, str] = {}
+    for name, node in nodes.items():
+        first.setdefault(id(node.layer), name)
+    return {name: nodes[name].layer for name in first.values()}
+
+
 def layer_names(nodes: Mapping[str, Node]) -> dict[str, Place]:
     """Parameters called "layer.parameter", such as "conv1.W"."""
-    return {f"{name}.{p}": (node.layer, p) for name, node in nodes.items() for p in node.layer.params}
+    return {f"{name}.{p}": (layer, p) for name, layer in _each_layer(nodes).items() for p in layer.params}
+
+
+def state_names(nodes: Mapping[str, Node]) -> dict[str, Place]:
+    """Running statistics called "layer.statistic", such as "norm1.running_mean"."""
+    return {f"{name}.{s}": (layer, s) for name, layer in _each_layer(nodes).items() for s in layer.state}
 
 
 def book_names(nodes: Mapping[str, Node]) -> dict[str, Place]:
     """Parameters called as in the book: W1, b1, W2, b2, ... in the order of the layers."""
     places: dict[str, Place] = {}
     counts: dict[str, int] = {}
-    for node in nodes.values():
-        for p in node.layer.params:
+    for layer in _each_layer(nodes).values():
+        for p in layer.params:
             counts[p] = counts.get(p, 0) + 1
-            places[f"{p}{counts[p]}"] = (node.layer, p)
+            places[f"{p}{counts[p]}"] = (layer, p)
     return places
 
 
@@ -49,7 +62,10 @@ class ArrayView(MutableMapping[str, Array]):
 
     def __getitem__(self, name: str) -> Array:
         layer, local = self._places[name]
-        return self._arrays(layer)[local]
+        arrays = self._arrays(layer)
+        if local not in arrays:
+            raise KeyError(f"{name!r} has no gradient yet; call gradient first")
+        return arrays[local]
 
     def __setitem__(self, name: str, value: Array) -> None:
         if name not in self._places:
@@ -69,7 +85,8 @@ class ArrayView(MutableMapping[str, Array]):
         return len(self._places)
 
     def __repr__(self) -> str:
-        return "{" + ", ".join(f"{name!r}: {a.dtype}{a.shape}" for name, a in self.items()) + "}"
+        words = {name: "not yet" if (a := self.get(name)) is None else f"{a.dtype}{a.shape}" for name in self}
+        return "{" + ", ".join(f"{name!r}: {word}" for name, word in words.items()) + "}"
 
 
 def match_arrays(

@@ -119,6 +119,9 @@ def test_errors() -> None:
             layer.output_shape(shape)
     with pytest.raises(ShapeError, match=r"takes \(N, D\) or \(N, C, H, W\), got shape \(2, 3, 4\)"):
         layer.forward(np.ones((2, 3, 4)), train=True)
+    with pytest.raises(ShapeError, match="statistics of an empty batch"):
+        layer.forward(np.ones((0, 3)), train=True)
+    assert layer.state["running_mean"].tolist() == [0.0] * 3
 
 
 # ---------------------------------------------------------------------------------------------------------- LRN

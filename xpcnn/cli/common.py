@@ -69,7 +69,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             warn(str(error))
             code = BAD_INPUT
         except MemoryError as error:
-            warn(f"out of memory ({error or 'no more to be had'}); try a smaller --batch-size")
+            warn(f"out of memory ({str(error) or 'no more to be had'}); try a smaller --batch-size")
             code = FAILED
         except KeyboardInterrupt:
             warn("interrupted")

@@ -35,8 +35,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "save_every": None,
     },
 }
-_NUMBERS = {"epochs": int, "batch_size": int, "seed": int, "threads": int, "patience": int}
+_WHOLE = ("epochs", "batch_size", "seed", "threads", "patience")
 _REALS = ("lr", "weight_decay", "clip_norm", "label_smoothing")
+_WORDS = {"data": ("name", "dir", "augment", "source"), "train": ("optimizer", "schedule", "dtype", "device")}
 
 
 def read_config(path: Path) -> dict[str, dict[str, Any]]:
@@ -51,6 +52,9 @@ def read_config(path: Path) -> dict[str, dict[str, Any]]:
         unknown = sorted(set(table) - set(DEFAULTS[name]))
         if unknown and name != "model":  # a model's arguments are checked by the model
             raise ConfigError(f"{path}: [{name}] knows {', '.join(DEFAULTS[name])}; not {', '.join(unknown)}")
+        for key in _WORDS.get(name, ()):
+            if not isinstance(table.get(key, ""), str):
+                raise ConfigError(f"{path}: [{name}] {key} is a text in quotes, got {table[key]!r}")
     return tables
 
 
@@ -64,9 +68,10 @@ def merge(*layers: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]
                 merged["model"] = {}  # another model: the arguments of the first mean nothing to it
             merged[name].update(given)
     train = merged["train"]
-    for key, kind in _NUMBERS.items():
-        if train[key] is not None and (not isinstance(train[key], kind) or isinstance(train[key], bool)):
-            raise ConfigError(f"{key} is a whole number, got {train[key]!r}")
+    whole = {**{key: train[key] for key in _WHOLE}, "a model's seed": merged["model"].get("seed")}
+    for key, number in whole.items():
+        if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+            raise ConfigError(f"{key} is a whole number, got {number!r}")
     for key in _REALS:
         if train[key] is not None and (not isinstance(train[key], int | float) or isinstance(train[key], bool)):
             raise ConfigError(f"{key} is a number, got {train[key]!r}")
@@ -86,8 +91,8 @@ def save_every(text: str | int | None) -> tuple[int | None, float | None]:
         return None, None
     word = str(text).strip().lower()
     seconds = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    if word[:-1].isdigit() and word[-1:] in seconds and int(word[:-1]):
+    if word[:-1].isdecimal() and word[-1:] in seconds and int(word[:-1]):
         return None, int(word[:-1]) * seconds[word[-1]]
-    if word.isdigit() and int(word):
+    if word.isdecimal() and int(word):
         return int(word), None
     raise ConfigError(f"--save-every is a number of steps such as 500 or a time such as 30s or 5m, got {text!r}")

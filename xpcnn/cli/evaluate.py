@@ -56,4 +56,9 @@ def _data_of(source: Path) -> dict[str, Any]:
         table = tomllib.loads(path.read_text(encoding="utf-8")).get("data", {})
     except ValueError as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
-    return table if isinstance(table, dict) else {}
+    if not isinstance(table, dict):
+        return {}
+    wrong = [key for key in ("name", "dir") if not isinstance(table.get(key, ""), str)]
+    if wrong:
+        raise ConfigError(f"{path}: [data] {wrong[0]} is a text in quotes, got {table[wrong[0]]!r}")
+    return table

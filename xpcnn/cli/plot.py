@@ -100,10 +100,10 @@ def _read_metrics(path: Path) -> list[dict[str, float]]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file, strict=True):
-                rows.append({name: float(value) for name, value in row.items() if value})
-                rows[-1]["epoch"] = int(row["epoch"])
+                epoch = int(row["epoch"])
+                rows.append({**{name: float(value) for name, value in row.items() if value}, "epoch": epoch})
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise DataError(f"{path}, row {len(rows) + 1}: not the metrics of a run ({error})") from error
+        raise DataError(f"{path}, row {len(rows) + 1}: not the metrics of a run ({error!r})") from error
     if not rows:
         raise DataError(f"{path}: no epoch is finished yet, so there is nothing to draw")
     return rows

@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from xpcnn.cli.common import BAD_INPUT, DeviceName, Gpu, ModelName, Source, choose_device, say, warn
-from xpcnn.cli.config import read_config
+from xpcnn.cli.config import merge, read_config
 from xpcnn.device import asnumpy
 from xpcnn.errors import CheckpointError, ConfigError, DataError
 from xpcnn.models.files import load_model
@@ -91,9 +91,13 @@ def probabilities(network: Network, x: Any, source: object) -> np.ndarray[Any, A
 
 
 def run_config(source: Path) -> dict[str, dict[str, Any]]:
-    """The configuration of the run that `source` is, or lies in; {} where there is none."""
+    """The configuration of the run that `source` is, or lies in; {} where there is none. Raises ConfigError."""
     path = (source if source.is_dir() else source.parent) / "config.toml"
-    return read_config(path) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    config = read_config(path)
+    merge(config)  # for its checks alone: what a file does not say must not look as if it had said it
+    return config
 
 
 def class_names(network: Network, config: dict[str, dict[str, Any]], given: str | None = None) -> list[str]:
@@ -104,8 +108,8 @@ def class_names(network: Network, config: dict[str, dict[str, Any]], given: str 
         if len(names) != K or not all(names):
             raise ConfigError(f"--classes wants {K} names with commas between, got {given!r}")
         return names
-    names = [str(name) for name in config.get("data", {}).get("classes") or []]
-    return names if len(names) == K else [str(k) for k in range(K)]
+    saved = config.get("data", {}).get("classes")
+    return [str(name) for name in saved] if isinstance(saved, list) and len(saved) == K else [str(k) for k in range(K)]
 
 
 def wants_center(network: Network, config: dict[str, dict[str, Any]]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +36,7 @@ from xpcnn.layers.loss import SoftmaxWithLoss
 from xpcnn.models import make_model
 from xpcnn.network import Network
 from xpcnn.training.callbacks import Callback, Checkpoints, EarlyStopping, MetricsFiles
-from xpcnn.training.checkpoint import load_checkpoint
+from xpcnn.training.checkpoint import load_checkpoint, save_checkpoint
 from xpcnn.training.trainer import Trainer
 
 __all__ = ["train"]
@@ -71,7 +72,7 @@ def train(
 ) -> None:
     """Train a network on a data set; everything the run is lies in one folder."""
     flags: dict[str, dict[str, Any]] = {
-        "model": {"model": model},
+        "model": {"model": model, "seed": seed},  # over a file's own [model] seed too
         "data": {"name": dataset, "dir": None if data_dir is None else str(data_dir), "augment": augment},
         "train": {
             "epochs": epochs,
@@ -88,7 +89,7 @@ def train(
         },
     }
     if resume is not None:
-        settings = _resumed(resume, flags, config)
+        settings = _resumed(resume, flags, config, out)
     else:
         settings = merge(read_config(config) if config else {}, flags)
     choice = choose_device(settings["train"]["device"], gpu)
@@ -102,29 +103,31 @@ def train(
     settings["data"]["classes"] = list(data.classes)
     folder = resume or _new_folder(out, settings)
     trainer = _trainer(settings, network, data, folder, quiet)
-    if resume is None:
-        write_config(folder / "config.toml", settings)
-    else:
+    if resume is not None:
         load_checkpoint(resume / "last.ckpt", trainer)
+    _write_settings(folder, settings)  # only now, when nothing is wrong with them; a resumed run may have more epochs
     if not quiet:
         _announce(settings, network, data, trainer, choice)
-    with _stop_on_signals(trainer):
+    with _stop_on_signals(trainer), warnings.catch_warnings():
+        # NanGuard says it in one line, with the step and the layer.
+        warnings.filterwarnings("ignore", r"(overflow|invalid value|divide by zero) encountered", RuntimeWarning)
         trainer.train()
     _finish(folder, trainer, quiet)
 
 
-def _resumed(folder: Path, flags: Mapping[str, Mapping[str, Any]], config: Path | None) -> dict[str, dict[str, Any]]:
+def _resumed(
+    folder: Path, flags: Mapping[str, Mapping[str, Any]], config: Path | None, out: Path | None
+) -> dict[str, dict[str, Any]]:
     """The configuration of a run that goes on: its own, but for where, how long and how often it may be changed."""
     if not (folder / "last.ckpt").is_file():
         raise CheckpointError(f"{folder} holds no last.ckpt to resume from; start afresh with --out {folder}")
     changeable = {"epochs", "device", "threads", "save_every"}
     fixed = [k for name in ("model", "train") for k, v in flags[name].items() if v is not None and k not in changeable]
     fixed += [k for k in ("name", "augment") if flags["data"][k] is not None]
-    if config is not None:
-        fixed.append("config")
+    fixed += [name for name, path in (("config", config), ("out", out)) if path is not None]
     if fixed:
         raise ConfigError(
-            f"--resume goes on with the run as it was; {', '.join(fixed)} cannot change "
+            f"--resume goes on with the run as it was; {', '.join(dict.fromkeys(fixed))} cannot change "
             f"({', '.join(sorted(changeable))} and the data folder can)"
         )
     return merge(read_config(folder / "config.toml"), flags)
@@ -146,6 +149,11 @@ def _network(settings: Mapping[str, Mapping[str, Any]], data: Dataset, device: D
         raise ConfigError(
             f"the model takes pictures of {network.input_shape}, {data.name} has {data.image_shape} (C, H, W)"
         )
+    if network.output_shape[0] < len(data.classes):
+        raise ConfigError(
+            f"the model tells {network.output_shape[0]} classes apart, {data.name} has {len(data.classes)}; "
+            f"set output_size = {len(data.classes)} in [model] or leave it out"
+        )
     network.use_loss(SoftmaxWithLoss(train["label_smoothing"]))
     return network
 
@@ -155,11 +163,15 @@ def _new_folder(out: Path | None, settings: Mapping[str, Mapping[str, Any]]) -> 
     folder = out or Path("runs") / f"{settings['model']['model']}-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     if (folder / "config.toml").exists():
         raise ConfigError(f"{folder} holds a run already; go on with it (--resume {folder}) or name another --out")
+    return folder
+
+
+def _write_settings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot make the run folder {folder}: {error.strerror or error}") from error
-    return folder
+    write_config(folder / "config.toml", settings)
 
 
 def _trainer(
@@ -220,6 +232,7 @@ def _stop_on_signals(trainer: Trainer) -> Iterator[None]:
 
 def _finish(folder: Path, trainer: Trainer, quiet: bool) -> None:
     if trainer.stop_reason == "interrupted" and trainer.epoch < trainer.epochs:
+        save_checkpoint(folder / "last.ckpt", trainer)  # the signal may have come after the step's own saving
         warn(f"interrupted; go on with: xpcnn train --resume {folder}")
         raise typer.Exit(INTERRUPTED)
     if trainer.stop_reason is not None and not quiet:

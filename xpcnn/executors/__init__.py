@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from xpcnn.device import Device
 from xpcnn.executors.cpu import CpuExecutor
 from xpcnn.executors.eager import EagerExecutor
@@ -21,9 +23,10 @@ def make_executor(
     loss: SoftmaxWithLoss,
     seed: int,
     device: Device,
+    dtype: np.dtype,
     threads: int | None = None,
 ) -> EagerExecutor:
     """The executor for a device: pieces over threads on a CPU, the plain one elsewhere."""
     if device.name == "cpu":
-        return CpuExecutor(nodes, loss, seed, 4 * math.prod(input_shape), threads)
+        return CpuExecutor(nodes, loss, seed, math.prod(input_shape), dtype.itemsize, threads)
     return EagerExecutor(nodes, loss, seed)

@@ -60,6 +60,8 @@ class BatchNormalization(Layer):
             mean, var = self.state["running_mean"], self.state["running_var"]
             y, x_hat, inverse_std = reference.batch_norm_apply(x, gamma, beta, mean, var, self.eps)
         else:
+            if x.size == 0:  # NaN would settle in the running statistics
+                raise ShapeError(f"the statistics of an empty batch are not defined, got shape {x.shape}")
             y, x_hat, inverse_std, mean, var = reference.batch_norm_forward(x, gamma, beta, self.eps)
             for name, new in (("running_mean", mean), ("running_var", var)):
                 running = self.state[name]

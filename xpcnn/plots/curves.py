@@ -26,7 +26,7 @@ def plot_curves(history_rows: Sequence[Mapping[str, Any]], step_losses: Sequence
     "step", the steps done by then, places `step_losses`, the loss of every step, drawn faintly behind.
     """
     figure = new_figure(11, 4.4)
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.06})
     rows = sorted(history_rows, key=lambda row: row["epoch"])
     _accuracy(left, rows)
     _loss(right, rows, step_losses)

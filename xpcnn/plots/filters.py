@@ -16,7 +16,7 @@ __all__ = ["plot_filter_responses", "plot_filters"]
 Pixels = np.ndarray[Any, Any]
 
 
-def plot_filters(before: Any, after: Any = None, *, layer: str = "first layer") -> Figure:
+def plot_filters(before: Any, after: Any = None, *, layer: str = "the first layer") -> Figure:
     """A layer's filters as small pictures, alone or before and after training side by side (the book's figure 7.24).
 
     before, after: weights (FN, C, FH, FW). One input channel gives grey pictures, three give colours, others the mean
@@ -33,7 +33,7 @@ def plot_filters(before: Any, after: Any = None, *, layer: str = "first layer") 
     width = 4.8
     height = min(12.0, width * (rows * (FH + 1)) / (columns * (FW + 1)))
     what = {1: "", 3: ", in colour"}.get(C, f",\nmean over {C} channels")
-    title = f"{FN} filters of {FH}×{FW} of the {layer}{what}"
+    title = f"{FN} filters of {FH}×{FW} of {layer}{what}"
     figure = new_figure(len(sides) * (width + 0.5), height + 1.2, title)
     cells = figure.subplots(1, len(sides), squeeze=False, gridspec_kw={"wspace": 0.06})[0]
     for axes, (when, weights) in zip(cells, sides, strict=True):
@@ -53,7 +53,7 @@ def _shades(weights: Pixels) -> tuple[Pixels, float]:
     return (0.5 + 0.5 * tiles / most if C == 3 else tiles), most
 
 
-def plot_filter_responses(picture: Any, filters: Any, at_most: int = 6, *, layer: str = "first layer") -> Figure:
+def plot_filter_responses(picture: Any, filters: Any, at_most: int = 6, *, layer: str = "the first layer") -> Figure:
     """A grey picture and what first-layer filters make of it (book, section 7.6.1, figure 7.25).
 
     picture: (H, W) or (1, H, W), any size; filters: (FN, C, FH, FW), summed over C, as a grey picture is the same in
@@ -70,7 +70,7 @@ def plot_filter_responses(picture: Any, filters: Any, at_most: int = 6, *, layer
     rows, columns = grid_shape(len(strongest), 1.5)
     cell = 2.3
     tall = float(np.clip(cell * H / W, 0.9, 4.5))
-    title = f"A picture through filters of the {layer}\neach answer from its lowest (black) to its highest (white)"
+    title = f"A picture through filters of {layer}\neach answer from its lowest (black) to its highest (white)"
     figure = new_figure(cell * columns + cell * 1.5, rows * (tall + 0.35) + 0.8, title)
     left, right = np.ravel(figure.subfigures(1, 2, squeeze=False, width_ratios=[1.5, columns]))
     axes = left.subplots()

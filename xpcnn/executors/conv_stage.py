@@ -1,0 +1,199 @@
+"""Convolution stages: bias, ReLU and 2x2 max pooling are done with the convolution, on channels-last memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xpcnn.device import Array
+from xpcnn.executors.eager import Gradients
+from xpcnn.executors.stages import Job, Stage, add_up, channels_last
+from xpcnn.graph import Node
+from xpcnn.layers.convolution import Convolution
+from xpcnn.ops.cpu.convolution import (
+    as_filters,
+    as_flipped_matrix,
+    as_matrix,
+    columns,
+    conv_forward,
+    conv_gradients,
+    fold_columns,
+    pad_into,
+)
+from xpcnn.ops.cpu.pooling import Choice, pool_bias_relu, pool_scatter
+
+__all__ = ["ConvStage", "corners_of"]
+
+_Corners = tuple[Array, Array, Array, Array]
+
+
+def corners_of(z: Array) -> _Corners:
+    """The four elements of each 2x2 window of z (n, OH, OW, FN), in reading order, as views; an odd rest is left out."""
+    rows, width = z.shape[1] // 2 * 2, z.shape[2] // 2 * 2
+    return (
+        z[:, 0:rows:2, 0:width:2],
+        z[:, 0:rows:2, 1:width:2],
+        z[:, 1:rows:2, 0:width:2],
+        z[:, 1:rows:2, 1:width:2],
+    )
+
+
+class ConvStage(Stage):
+    """A convolution (one group, no dilation), then a ReLU and a 2x2 max pooling where they follow."""
+
+    def __init__(self, conv: Node, relu: Node | None, pool: Node | None) -> None:
+        super().__init__(*(node for node in (conv, relu, pool) if node is not None))
+        assert isinstance(conv.layer, Convolution)
+        self.layer = conv.layer
+        self.relu, self.pool = relu is not None, pool is not None
+        self.FN, self.C, self.FH, self.FW = conv.layer.params["W"].shape
+        self.out = conv.shape[1:]
+        self.top, self.left, self.bottom, self.right = self.layer.pad
+        # dx as a convolution of dy needs pads that are not negative: FH - 1 - top and so on.
+        self.direct_dx = self.layer.stride == (1, 1) and all(
+            pad < size for pad, size in zip(self.layer.pad, (self.FH, self.FW) * 2, strict=True)
+        )
+
+    def prepare(self) -> Any:
+        W = self.layer.params["W"]
+        return as_matrix(W), as_flipped_matrix(W) if self.needs_dx and self.direct_dx else None
+
+    # -- forward -----------------------------------------------------------------------------------------------
+
+    def forward(self, job: Job, *xs: Array) -> tuple[Array, Any]:
+        x = channels_last(job, xs[0], "conv x") if not job.keep else self._keep_input(job, xs[0])
+        n, dtype = len(x), x.dtype
+        OH, OW = self.out
+        cols = job.scratch("columns", (n, OH, OW, self.FH, self.FW * self.C), dtype)
+        z = self._output(job, "z", n, dtype) if self.pool else self._output(job, "y", n, dtype)
+        conv_forward(
+            self._padded(job, x),
+            job.prepared[self][0],
+            self.FH,
+            self.FW,
+            self.layer.stride,
+            cols,
+            z.reshape(-1, self.FN),
+        )
+        y, choice = self._finish(job, z)
+        return y.transpose(0, 3, 1, 2), (x, y, choice)
+
+    def _output(self, job: Job, name: str, n: int, dtype: Any) -> Array:
+        """Room for the convolution's output: scratch where it is pooled at once, else what is handed on."""
+        shape = (n, *self.out, self.FN)
+        return job.scratch(name, shape, dtype) if self.pool else job.kept(self, name, shape, dtype)
+
+    def _keep_input(self, job: Job, x: Array) -> Array:
+        """x channels-last in memory that stays until backward: the stage before's own, or a copy."""
+        view = x.transpose(0, 2, 3, 1)
+        if view.flags.c_contiguous:
+            return view
+        room = job.kept(self, "x", view.shape, x.dtype)
+        np.copyto(room, view)
+        return room
+
+    def _padded(self, job: Job, x: Array) -> Array:
+        n, H, W, C = x.shape
+        if not any(self.layer.pad):
+            return x
+        room = job.scratch("padded", (n, H + self.top + self.bottom, W + self.left + self.right, C), x.dtype)
+        return pad_into(room, x, self.layer.pad)
+
+    def _finish(self, job: Job, z: Array) -> tuple[Array, Choice | None]:
+        """Bias, ReLU and pooling: z (n, OH, OW, FN) to the stage's output and the pooling's choice."""
+        b = self.layer.params.get("b")
+        if not self.pool:
+            if b is not None:
+                z += b
+            if self.relu:
+                np.maximum(z, 0.0, out=z)
+            return z, None
+        return self._pool(job, corners_of(z), b)
+
+    def _pool(self, job: Job, corners: _Corners, b: Array | None) -> tuple[Array, Choice]:
+        shape, dtype = corners[0].shape, corners[0].dtype
+        y, room = job.kept(self, "y", shape, dtype), job.scratch("pool", shape, dtype)
+        choice = Choice(*(job.kept(self, name, shape, bool) for name in Choice._fields))
+        pool_bias_relu(corners, b, self.relu, y, room, choice)
+        return y, choice
+
+    # -- backward ----------------------------------------------------------------------------------------------
+
+    def backward(self, job: Job, saved: Any, dout: Array) -> tuple[Array | None, ...]:
+        x, y, choice = saved
+        dy = channels_last(job, dout, "dout")
+        if self.relu:
+            dy = np.multiply(dy, y > 0.0, out=job.scratch("masked", y.shape, y.dtype))
+        if "b" in self.layer.params:
+            rows = dy.reshape(-1, self.FN)
+            add_up(job, self, "b", np.ones(len(rows), rows.dtype) @ rows)
+        if self.needs_dx and self.direct_dx:
+            return (self._direct(job, x, dy, choice),)
+        return (self._by_columns(job, x, dy, choice),)
+
+    def _spread(self, job: Job, dy: Array, choice: Choice | None, into: Array) -> None:
+        """Writes the gradient of the convolution's output, un-pooled where it was pooled, into `into`."""
+        if choice is None:
+            np.copyto(into, dy)
+            return
+        OH, OW = self.out
+        if OH % 2:
+            into[:, OH - 1] = 0.0
+        if OW % 2:
+            into[:, :, OW - 1] = 0.0
+        pool_scatter(dy, choice, corners_of(into), job.scratch("pool", dy.shape, dy.dtype))
+
+    def _direct(self, job: Job, x: Array, dy: Array, choice: Choice | None) -> Array:
+        """dx and dW from one set of columns of the padded output gradient."""
+        n, H, W, _ = x.shape
+        above, before = self.FH - 1 - self.top, self.FW - 1 - self.left
+        OH, OW = self.out
+        padded = job.scratch("dy padded", (n, H + self.FH - 1, W + self.FW - 1, self.FN), x.dtype)
+        padded[:, :above] = 0.0
+        padded[:, above + OH :] = 0.0
+        padded[:, above : above + OH, :before] = 0.0
+        padded[:, above : above + OH, before + OW :] = 0.0
+        self._spread(job, dy, choice, padded[:, above : above + OH, before : before + OW])
+        cols = job.scratch("columns", (n, H, W, self.FH, self.FW * self.FN), x.dtype)
+        dx = job.kept(self, "dx", x.shape, x.dtype)
+        flipped = conv_gradients(
+            x.reshape(-1, self.C), padded, job.prepared[self][1], self.FH, self.FW, cols, dx.reshape(-1, self.C)
+        )
+        add_up(job, self, "flipped W", flipped)
+        return dx.transpose(0, 3, 1, 2)
+
+    def _by_columns(self, job: Job, x: Array, dy: Array, choice: Choice | None) -> Array | None:
+        """dW from the input's columns made again, and dx by adding columns up: any stride and pad."""
+        n, H, W, C = x.shape
+        OH, OW = self.out
+        if choice is None:
+            g = dy
+        else:
+            g = job.scratch("dy spread", (n, OH, OW, self.FN), x.dtype)
+            self._spread(job, dy, choice, g)
+        g_rows = g.reshape(-1, self.FN)
+        room = job.scratch("columns", (n, OH, OW, self.FH, self.FW * C), x.dtype)
+        rows = columns(self._padded(job, x), self.FH, self.FW, self.layer.stride, room)
+        add_up(job, self, "W", rows.T @ g_rows)
+        if not self.needs_dx:
+            return None
+        dcols = np.matmul(g_rows, job.prepared[self][0].T, out=rows)
+        padded = job.kept(self, "dx", (n, H + self.top + self.bottom, W + self.left + self.right, C), x.dtype)
+        padded.fill(0.0)
+        fold_columns(dcols.reshape(n, OH, OW, self.FH, self.FW, C), self.layer.stride, padded)
+        return padded[:, self.top : self.top + H, self.left : self.left + W].transpose(0, 3, 1, 2)
+
+    def gradients(self, sums: dict[str, Array]) -> Gradients:
+        grads = {}
+        if "W" in sums:
+            grads["W"] = np.ascontiguousarray(as_filters(sums["W"], (self.FN, self.C, self.FH, self.FW)))
+        if "flipped W" in sums:
+            flipped = sums["flipped W"].reshape(self.C, self.FH, self.FW, self.FN)
+            grads["W"] = np.ascontiguousarray(flipped[:, ::-1, ::-1].transpose(3, 0, 1, 2))
+        if "b" in sums:
+            grads["b"] = sums["b"]
+        return {self.nodes[0].name: grads}
+
+    def describe(self) -> str:
+        return "columns" + (" + relu" if self.relu else "") + (" + 2x2 max pool" if self.pool else "")

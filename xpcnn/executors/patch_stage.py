@@ -1,0 +1,81 @@
+"""A first convolution and its 2x2 max pooling from one patch of the picture per pooling window."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xpcnn.device import Array
+from xpcnn.executors.conv_stage import ConvStage
+from xpcnn.executors.eager import Gradients
+from xpcnn.executors.stages import Job, add_up
+from xpcnn.ops.cpu.convolution import columns
+from xpcnn.ops.cpu.pooling import Choice, pool_scatter
+
+__all__ = ["PatchStage"]
+
+
+class PatchStage(ConvStage):
+    """As a ConvStage with pooling, for pictures of few channels and stride 1, where nobody asks for dx.
+
+    The four outputs of a pooling window see (FH+1) x (FW+1) pixels. One row of columns holds these, and the weights
+    become a matrix of four blocks, each the filters shifted to their corner with zeros where they see nothing: for
+    5x5 filters 36 copied numbers a window instead of 100, for 1.4 times the multiplications.
+    """
+
+    def prepare(self) -> Any:
+        return spread_filters(self.layer.params["W"])
+
+    def _patches(self, job: Job, x: Array) -> Array:
+        n = len(x)
+        OH, OW = self.out
+        PH, PW = self.FH + 1, self.FW + 1
+        room = job.scratch("columns", (n, OH // 2, OW // 2, PH, PW * self.C), x.dtype)
+        return columns(self._padded(job, x), PH, PW, (2, 2), room)
+
+    def forward(self, job: Job, *xs: Array) -> tuple[Array, Any]:
+        x = self._keep_input(job, xs[0])
+        n, (OH, OW) = len(x), self.out
+        z = job.scratch("z", (n, OH // 2, OW // 2, 4, self.FN), x.dtype)
+        np.matmul(self._patches(job, x), job.prepared[self], out=z.reshape(-1, 4 * self.FN))
+        corners = (z[..., 0, :], z[..., 1, :], z[..., 2, :], z[..., 3, :])
+        y, choice = self._pool(job, corners, self.layer.params.get("b"))
+        return y.transpose(0, 3, 1, 2), (x, y, choice)
+
+    def _by_columns(self, job: Job, x: Array, dy: Array, choice: Choice | None) -> None:
+        assert choice is not None
+        g = job.scratch("z", (*dy.shape[:3], 4, self.FN), dy.dtype)
+        corners = (g[..., 0, :], g[..., 1, :], g[..., 2, :], g[..., 3, :])
+        pool_scatter(dy, choice, corners, job.scratch("pool", dy.shape, dy.dtype))
+        add_up(job, self, "spread W", self._patches(job, x).T @ g.reshape(-1, 4 * self.FN))
+
+    def gradients(self, sums: dict[str, Array]) -> Gradients:
+        grads = {"W": gather_filters(sums["spread W"], self.layer.params["W"].shape)}
+        if "b" in sums:
+            grads["b"] = sums["b"]
+        return {self.nodes[0].name: grads}
+
+    def describe(self) -> str:
+        return "one patch a pooling window" + (" + relu" if self.relu else "") + " + 2x2 max pool"
+
+
+def spread_filters(W: Array) -> Array:
+    """Filters (FN, C, FH, FW) as the matrix ((FH+1)*(FW+1)*C, 4*FN) of the four corners' blocks."""
+    FN, C, FH, FW = W.shape
+    spread = np.zeros((FH + 1, FW + 1, C, 4, FN), dtype=W.dtype)
+    for corner in range(4):
+        down, right = divmod(corner, 2)
+        spread[down : down + FH, right : right + FW, :, corner] = W.transpose(2, 3, 1, 0)
+    return spread.reshape(-1, 4 * FN)
+
+
+def gather_filters(spread: Array, shape: tuple[int, int, int, int]) -> Array:
+    """The transpose of `spread_filters`: the four blocks added up as filters of `shape` (FN, C, FH, FW)."""
+    FN, C, FH, FW = shape
+    blocks = spread.reshape(FH + 1, FW + 1, C, 4, FN)
+    total = np.zeros((FH, FW, C, FN), dtype=spread.dtype)
+    for corner in range(4):
+        down, right = divmod(corner, 2)
+        total += blocks[down : down + FH, right : right + FW, :, corner]
+    return np.ascontiguousarray(total.transpose(3, 2, 0, 1))

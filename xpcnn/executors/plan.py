@@ -1,0 +1,122 @@
+"""The planner: which layers become one stage, how each stage is done, and where the stages are cut into segments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xpcnn.executors.conv_stage import ConvStage
+from xpcnn.executors.patch_stage import PatchStage
+from xpcnn.executors.stages import AffineStage, LayerStage, Stage
+from xpcnn.graph import INPUT, Node
+from xpcnn.layers.activation import Relu
+from xpcnn.layers.affine import Affine
+from xpcnn.layers.convolution import Convolution
+from xpcnn.layers.pooling import Pooling
+from xpcnn.rng import stream_number
+
+__all__ = ["Segment", "plan_segments", "plan_stages"]
+
+PATCH = 64  # numbers in a patch up to which a first layer's pooling windows are convolved from patches
+WORKING_SET = 3 * 2**20  # bytes that the busiest stage of a piece may touch: it still lies in the caches
+LARGE_MATRIX = 2**18  # bytes of an affine layer's weights from which reading them once a piece costs more than it saves
+MOST = 64  # samples in a piece at most
+
+
+@dataclass
+class Segment:
+    """Stages that a piece of `piece_size` samples passes one after another."""
+
+    stages: list[Stage]
+    piece_size: int
+
+    @property
+    def output(self) -> str:
+        """Name of the node whose value leaves the segment."""
+        return self.stages[-1].name
+
+
+def plan_stages(nodes: Sequence[Node]) -> list[Stage]:
+    """The stages of a graph, in its order. Layers are joined only where nobody else takes what lies between them."""
+    users: dict[str, list[Node]] = {}
+    for node in nodes:
+        for name in node.inputs:
+            users.setdefault(name, []).append(node)
+
+    def only_user(node: Node | None) -> Node | None:
+        takers = users.get(node.name, []) if node is not None else []
+        return takers[0] if len(takers) == 1 and len(takers[0].inputs) == 1 else None
+
+    stages: list[Stage] = []
+    done: set[str] = set()
+    for node in nodes:
+        if node.name in done:
+            continue
+        after = only_user(node)
+        relu = after if after is not None and isinstance(after.layer, Relu) else None
+        stage: Stage = LayerStage(node, stream_number(node.name))
+        if isinstance(node.layer, Affine):
+            stage = AffineStage(node, *([relu] if relu else []))
+        elif isinstance(node.layer, Convolution) and node.layer.groups == 1 and node.layer.dilation == (1, 1):
+            after = only_user(relu or node)
+            pool = after if after is not None and _is_2x2_max(after, (relu or node).shape) else None
+            kind = PatchStage if pool is not None and _patchable(node) else ConvStage
+            stage = kind(node, relu, pool)
+        stages.append(stage)
+        done.update(n.name for n in stage.nodes)
+    return stages
+
+
+def _is_2x2_max(node: Node, arriving: tuple[int, ...]) -> bool:
+    layer = node.layer
+    return (
+        isinstance(layer, Pooling)
+        and layer.mode == "max"
+        and (layer.pool_h, layer.pool_w) == layer.stride == (2, 2)
+        and not any(layer.pad)
+    )
+
+
+def _patchable(node: Node) -> bool:
+    layer = node.layer
+    assert isinstance(layer, Convolution)
+    _, C, FH, FW = layer.params["W"].shape
+    return not node.needs_dx and layer.stride == (1, 1) and (FH + 1) * (FW + 1) * C <= PATCH
+
+
+def plan_segments(stages: list[Stage], sizes: dict[str, int], item: int) -> list[Segment]:
+    """Cuts before the first large affine layer, if nothing else crosses there: behind it pieces are as large as can be.
+
+    sizes: numbers in one sample's value of each node and of the input; item: bytes of a number.
+    """
+    cut = len(stages)
+    for i, stage in enumerate(stages):
+        large = isinstance(stage, AffineStage) and stage.layer.params["W"].size * item >= LARGE_MATRIX
+        if large and i and _is_cut(stages, i):
+            cut = i
+            break
+    parts = [part for part in (stages[:cut], stages[cut:]) if part]
+    return [Segment(part, _piece_size(part, sizes, item)) for part in parts]
+
+
+def _is_cut(stages: list[Stage], i: int) -> bool:
+    """Whether only the value of stage i - 1 is used from stage i on."""
+    inside = {stage.name for stage in stages[i:]}
+    return {name for stage in stages[i:] for name in stage.inputs} - inside == {stages[i - 1].name}
+
+
+def _piece_size(stages: list[Stage], sizes: dict[str, int], item: int) -> int:
+    busiest = 1
+    for stage in stages:
+        touched = sum(sizes[name] for name in stage.inputs) + sum(sizes[node.name] for node in stage.nodes)
+        if isinstance(stage, ConvStage):
+            W = stage.layer.params["W"]
+            touched += math.prod(W.shape[1:]) * math.prod(stage.out)
+        busiest = max(busiest, touched * item)
+    return max(1, min(MOST, WORKING_SET // busiest))
+
+
+def sample_sizes(nodes: Sequence[Node], input_size: int) -> dict[str, int]:
+    """Numbers in one sample's value of each node, and of the input."""
+    return {INPUT: input_size, **{node.name: math.prod(node.shape) for node in nodes}}

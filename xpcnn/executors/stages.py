@@ -1,0 +1,185 @@
+"""Stages: one or more layers of a network done as one step on a piece of a batch, with memory that is used again.
+
+Arrays between stages have NCHW shapes; a stage that works on channels-last memory hands on a transposed view.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from xpcnn.device import Array
+from xpcnn.executors.eager import Gradients
+from xpcnn.graph import Node
+from xpcnn.layers.base import Context
+
+__all__ = ["AffineStage", "Job", "LayerStage", "Stage", "Workspace", "add_up", "channels_last"]
+
+
+class Workspace:
+    """Buffers by key, allocated when first asked for and used again ever after; one workspace a thread."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[Any, Array] = {}
+
+    def get(self, key: object, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An array of that shape, its contents left over from before."""
+        size = math.prod(shape)
+        flat = self._buffers.get(key)
+        if flat is None or flat.size < size or flat.dtype != dtype:
+            flat = self._buffers[key] = np.empty(size, dtype=dtype)
+        return flat[:size].reshape(shape)
+
+
+@dataclass
+class Job:
+    """One piece's way through the stages: how it runs, where its memory is, and what it adds up.
+
+    piece: numbers the pieces whose backward is still to come, so that they do not share kept memory. first: index
+    in the batch of the piece's first sample. prepared: what `Stage.prepare` made, by stage. sums: parameter
+    gradients of all pieces so far, by stage, in the stage's own layout.
+    """
+
+    train: bool
+    keep: bool
+    step: int
+    seed: int
+    first: int
+    piece: int
+    room: Workspace
+    prepared: dict[Stage, Any]
+    sums: dict[Stage, dict[str, Array]] = field(default_factory=dict)
+
+    def kept(self, stage: Stage, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Memory that stays as it is until this piece's backward is done."""
+        return self.room.get((id(stage), self.piece, name), shape, dtype)
+
+    def scratch(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Memory for use within one stage's forward or backward."""
+        return self.room.get(name, shape, dtype)
+
+
+class Stage:
+    """Base of the stages. nodes: those it does, in order; it takes the first one's inputs and gives the last's output."""
+
+    def __init__(self, *nodes: Node) -> None:
+        self.nodes = nodes
+        self.name, self.inputs = nodes[-1].name, nodes[0].inputs
+        self.needs_dx = nodes[0].needs_dx
+        self.learns = any(node.layer.params for node in nodes)
+
+    def prepare(self) -> Any:
+        """What all pieces of a pass share, such as weights in another layout; made once a pass."""
+        return None
+
+    def forward(self, job: Job, *xs: Array) -> tuple[Array, Any]:
+        """The output, and whatever backward needs."""
+        raise NotImplementedError
+
+    def backward(self, job: Job, saved: Any, dout: Array) -> tuple[Array | None, ...]:
+        """The gradient of each input; adds those of the parameters to job.sums."""
+        raise NotImplementedError
+
+    def gradients(self, sums: dict[str, Array]) -> Gradients:
+        """The sums of all pieces as gradients by node and parameter."""
+        return {self.nodes[0].name: sums}
+
+    def describe(self) -> str:
+        """How it is done, in a few words."""
+        raise NotImplementedError
+
+
+def add_up(job: Job, stage: Stage, name: str, g: Array) -> None:
+    """Adds g, which may lie in memory that is used again, to the stage's sums."""
+    sums = job.sums.setdefault(stage, {})
+    if name in sums:
+        sums[name] += g
+    else:
+        sums[name] = g.copy()
+
+
+def channels_last(job: Job, x: Array, name: str) -> Array:
+    """x (n, C, H, W) as a C-contiguous (n, H, W, C): a view where its memory is so already, else a copy in scratch."""
+    view = x.transpose(0, 2, 3, 1)
+    if view.flags.c_contiguous:
+        return view
+    room = job.scratch(name, view.shape, x.dtype)
+    np.copyto(room, view)
+    return room
+
+
+class LayerStage(Stage):
+    """Any one layer, by its own reference code."""
+
+    def __init__(self, node: Node, stream: int) -> None:
+        super().__init__(node)
+        self.stream = stream
+
+    def forward(self, job: Job, *xs: Array) -> tuple[Array, Any]:
+        ctx = Context(
+            job.train,
+            keep=job.keep,
+            need_dx=self.needs_dx,
+            seed=job.seed,
+            stream=self.stream,
+            step=job.step,
+            first=job.first,
+        )
+        return self.nodes[0].layer.forward_in(ctx, *xs), ctx
+
+    def backward(self, job: Job, saved: Any, dout: Array) -> tuple[Array | None, ...]:
+        dxs = self.nodes[0].layer.backward_in(saved, dout)
+        for name, g in saved.grads.items():
+            add_up(job, self, name, g)
+        return dxs if isinstance(dxs, tuple) else (dxs,)
+
+    def describe(self) -> str:
+        return "reference"
+
+
+class AffineStage(Stage):
+    """An affine layer, with the ReLU behind it if there is one."""
+
+    def __init__(self, affine: Node, *relu: Node) -> None:
+        super().__init__(affine, *relu)
+        self.layer, self.relu = affine.layer, bool(relu)
+
+    def forward(self, job: Job, *xs: Array) -> tuple[Array, Any]:
+        (x,) = xs
+        W, b = self.layer.params["W"], self.layer.params.get("b")
+        n = len(x)
+        if x.flags.c_contiguous:
+            rows = x.reshape(n, W.shape[0])
+        else:
+            rows = job.kept(self, "rows", (n, W.shape[0]), x.dtype)
+            np.copyto(rows.reshape(x.shape), x)
+        y = np.matmul(rows, W, out=job.kept(self, "y", (n, W.shape[1]), W.dtype))
+        if b is not None:
+            y += b
+        if self.relu:
+            np.maximum(y, 0.0, out=y)
+        return y, (x.shape, rows, y)
+
+    def backward(self, job: Job, saved: Any, dout: Array) -> tuple[Array | None, ...]:
+        shape, rows, y = saved
+        W = self.layer.params["W"]
+        dy = dout
+        if self.relu:
+            dy = np.multiply(dout, y > 0.0, out=job.scratch("affine dy", y.shape, y.dtype))
+        sums = job.sums.setdefault(self, {})
+        if "W" in sums:
+            sums["W"] += np.matmul(rows.T, dy, out=job.scratch("affine dW", W.shape, W.dtype))
+        else:
+            sums["W"] = np.matmul(rows.T, dy)
+        if "b" in self.layer.params:
+            add_up(job, self, "b", dy.sum(axis=0))
+        if not self.needs_dx:
+            return (None,)
+        dx = np.matmul(dy, W.T, out=job.kept(self, "dx", rows.shape, rows.dtype))
+        return (dx.reshape(shape),)
+
+    def describe(self) -> str:
+        return "matrix product" + (" + relu" if self.relu else "")
