@@ -182,7 +182,10 @@ def test_graphs_that_make_no_sense(items: list[Any], words: str) -> None:
             [("a", conv(2, 3)), ("b", conv(2, 5), "input"), ("both", "concatenate", ["a", "b"])],
             r"layer 'both' after 'a', 'b': wanted inputs alike but for their channels",
         ),
-        ([("a", conv(2, 3)), ("r", "relu", ["a", "input"])], r"layer 'r' after 'a', 'input': takes 1 input\(s\), got 2"),
+        (
+            [("a", conv(2, 3)), ("r", "relu", ["a", "input"])],
+            r"layer 'r' after 'a', 'input': takes 1 input\(s\), got 2",
+        ),
         ([conv(4, 3, groups=2)], "layer 'conv1' after 'input': groups=2 must divide the 1 channels"),
         (["lrn", "flatten", "lrn"], r"layer 'lrn2' after 'flatten1': wanted pictures"),
     ],

@@ -14,8 +14,18 @@ from tests import oracles
 from xpcnn.device import Device, asnumpy
 from xpcnn.errors import CheckpointError, ConfigError, DataError, ShapeError
 from xpcnn.formats import load_arrays, save_arrays
-from xpcnn.layers import Affine, Convolution, Relu, SoftmaxWithLoss, affine, average_pool, batch_norm, conv, dropout
-from xpcnn.layers import max_pool
+from xpcnn.layers import (
+    Affine,
+    Convolution,
+    Relu,
+    SoftmaxWithLoss,
+    affine,
+    average_pool,
+    batch_norm,
+    conv,
+    dropout,
+    max_pool,
+)
 from xpcnn.network import Network, Sequential
 from xpcnn.ops.gradcheck import relative_error
 from xpcnn.optimizers import make_optimizer

@@ -277,8 +277,8 @@ class Network:
 
     # -- words ---------------------------------------------------------------------------------------------------
 
-    def summary(self) -> str:
-        """A table: each layer's name, kind, output shape and number of parameters."""
+    def summary(self, plan: bool = False) -> str:
+        """A table: each layer's name, kind, output shape and number of parameters; plan: also how each is done."""
         rows = [("layer", "kind", "output", "parameters", "after")]
         for node in self.nodes.values():
             count = sum(a.size for a in node.layer.params.values())
@@ -295,7 +295,10 @@ class Network:
             for row in rows
         ]
         lines.insert(1, "-" * max(map(len, lines)))
-        return "\n".join(line.rstrip() for line in [*lines, f"{total} parameters, {self.dtype}, on {self.device.name}"])
+        lines.append(f"{total} parameters, {self.dtype}, on {self.device.name}")
+        if plan:
+            lines.append(self.executor.describe())
+        return "\n".join(line.rstrip() for line in lines)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self.nodes)} layers on {self.device.name}>"

@@ -72,7 +72,14 @@ def test_devices(monkeypatch):
     assert choose_device("cpu", False).name == "cpu"
     asked = []
     monkeypatch.setattr("xpcnn.cli.common.get_device", lambda name: asked.append(name) or name)
-    for name, gpu in ((None, True), ("cuda", True), ("gpu", True), ("cuda:1", True), ("cuda:1", False), ("auto", False)):
+    for name, gpu in (
+        (None, True),
+        ("cuda", True),
+        ("gpu", True),
+        ("cuda:1", True),
+        ("cuda:1", False),
+        ("auto", False),
+    ):
         choose_device(name, gpu)
     assert asked == ["cuda", "cuda", "gpu", "cuda:1", "cuda:1", "auto"]
     assert choose_device(None, False, default="auto") == "auto"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -79,7 +80,14 @@ def test_the_layers_own_contexts_are_left_alone() -> None:
 
 def test_values_go_when_nobody_needs_them_any_more() -> None:
     nodes = build_graph(
-        [("a", affine(3)), ("b", affine(3)), ("c", affine(3)), ("d", "add", ["a", "c"]), ("e", affine(3)), ("f", affine(3))],
+        [
+            ("a", affine(3)),
+            ("b", affine(3)),
+            ("c", affine(3)),
+            ("d", "add", ["a", "c"]),
+            ("e", affine(3)),
+            ("f", affine(3)),
+        ],
         (3,),
         0,
         np.dtype("float64"),
@@ -129,8 +137,7 @@ def test_pieces_add_up_to_the_whole(cuts: tuple[int, ...]) -> None:
     whole = _grads(nodes)
     edges = (0, *cuts, len(x))
     parts = [
-        executor.piece(x[a:b], t[a:b], True, 5, first=a, share=(b - a) / len(x))
-        for a, b in zip(edges, edges[1:], strict=False)
+        executor.piece(x[a:b], t[a:b], True, 5, first=a, share=(b - a) / len(x)) for a, b in itertools.pairwise(edges)
     ]
     # The same masks, hence the same numbers but for the order of sums: float64, hundreds of terms of the size of 1.
     np.testing.assert_allclose(np.concatenate([part[1] for part in parts]), scores, rtol=0.0, atol=1e-13)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -65,7 +66,7 @@ def test_pieces_give_the_masks_of_the_whole(device: Device, shape: tuple[int, ..
     edges = (0, *cuts, shape[0])
     pieces = [
         _mask(layer, (b - a, *shape[1:]), device, seed=1, stream=2, step=3, first=a)
-        for a, b in zip(edges, edges[1:], strict=False)
+        for a, b in itertools.pairwise(edges)
     ]
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
 

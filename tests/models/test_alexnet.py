@@ -14,7 +14,9 @@ from xpcnn.optimizers import make_optimizer
 
 def test_the_papers_sizes() -> None:
     net = AlexNet(seed=0)  # 250 MB, so once
-    assert [net.nodes[name].shape for name in ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool3")] == [
+    assert [
+        net.nodes[name].shape for name in ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool3")
+    ] == [
         (96, 55, 55),
         (96, 27, 27),
         (256, 27, 27),

@@ -35,7 +35,9 @@ def test_the_notebooks_call() -> None:
 
 def test_the_defaults_are_the_notebooks() -> None:
     net = SimpleConvNet(seed=3)
-    same = SimpleConvNet((1, 28, 28), {"filter_num": 30, "filter_size": 5, "pad": 0, "stride": 1}, 100, 10, 0.01, seed=3)
+    same = SimpleConvNet(
+        (1, 28, 28), {"filter_num": 30, "filter_size": 5, "pad": 0, "stride": 1}, 100, 10, 0.01, seed=3
+    )
     assert net.config == same.config
     for name, a in net.params.items():
         np.testing.assert_array_equal(a, same.params[name])
@@ -71,7 +73,8 @@ def test_float32_gradients_are_the_float64_ones_rounded(device: Device) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "want"), [("relu", math.sqrt(2 / 4320)), ("HE", math.sqrt(2 / 4320)), ("sigmoid", math.sqrt(1 / 4320)), (0.2, 0.2)]
+    ("word", "want"),
+    [("relu", math.sqrt(2 / 4320)), ("HE", math.sqrt(2 / 4320)), ("sigmoid", math.sqrt(1 / 4320)), (0.2, 0.2)],
 )
 def test_weight_init_std(word: Any, want: float) -> None:
     W = SimpleConvNet(weight_init_std=word, seed=0).params["W2"]

@@ -570,6 +570,20 @@ def test_a_state_is_a_copy():
     assert state[1] == kept[1]
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("used", [False, True])
+def test_a_state_from_before_the_first_step(name, used):
+    whole, resumed = make(optimizer=name), make(optimizer=name)
+    state = make(optimizer=name).state()
+    if used:
+        resumed.train()  # whatever it did before is forgotten
+    resumed.load_state(*state)
+    resumed.train()
+    whole.train()
+    same_bits(copied(resumed.network), copied(whole.network))
+    assert resumed.train_loss_list == whole.train_loss_list
+
+
 def test_two_callbacks_of_one_kind_keep_their_own_state():
     class Counts(Callback):
         def __init__(self, by):

@@ -154,6 +154,7 @@ def _network(settings: Mapping[str, Mapping[str, Any]], data: Dataset, device: D
             f"the model tells {network.output_shape[0]} classes apart, {data.name} has {len(data.classes)}; "
             f"set output_size = {len(data.classes)} in [model] or leave it out"
         )
+    network.use_threads(train["threads"])
     network.use_loss(SoftmaxWithLoss(train["label_smoothing"]))
     return network
 

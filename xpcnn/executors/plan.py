@@ -20,7 +20,7 @@ __all__ = ["Segment", "plan_segments", "plan_stages"]
 
 PATCH = 64  # numbers in a patch up to which a first layer's pooling windows are convolved from patches
 WORKING_SET = 3 * 2**20  # bytes that the busiest stage of a piece may touch: it still lies in the caches
-LARGE_MATRIX = 2**18  # bytes of an affine layer's weights from which reading them once a piece costs more than it saves
+LARGE_MATRIX = 2**16  # bytes of an affine layer's weights from which reading them once a piece costs more than it saves
 MOST = 64  # samples in a piece at most
 
 

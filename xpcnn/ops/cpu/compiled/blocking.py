@@ -102,14 +102,11 @@ def choose(heights: list[int], width: int, vectors: int, registers: int, multipl
     tall = max(heights)
 
     def fitting() -> Iterator[tuple[float, int, tuple[int, int, int]]]:
-        for rows, blocks, Q in itertools.product(heights, range(1, width + 1), range(1, vectors + 1)):
-            columns = multiple * -(-width // (multiple * blocks))
-            groups = -(-vectors // Q)
-            if -(-vectors // groups) != Q:
-                continue  # a smaller Q makes as few groups
+        columns_tried = range(multiple, min(width, registers) + 1, multiple)
+        for rows, columns, Q in itertools.product(heights, columns_tried, range(1, min(vectors, registers) + 1)):
             P = rows * columns
             if P * Q + Q + (1 if Q > 1 else 0) < registers:
-                rounds = -(-tall // rows) * blocks * groups
+                rounds = -(-tall // rows) * -(-width // columns) * -(-vectors // Q)
                 yield rounds * _cost(P, Q), rounds, (rows, columns, Q)
 
     return min(fitting())[2]

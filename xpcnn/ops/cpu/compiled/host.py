@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-__all__ = ["Host", "host"]
+__all__ = ["Host", "this_host"]
 
 
 class Host(NamedTuple):
@@ -24,7 +24,7 @@ class Host(NamedTuple):
 
 
 @functools.cache
-def host() -> Host:
+def this_host() -> Host:
     """This machine. Imports llvmlite."""
     import llvmlite.binding as llvm
 

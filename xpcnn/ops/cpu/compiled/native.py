@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from xpcnn.atomic import atomic_write
-from xpcnn.errors import ConfigError
-from xpcnn.ops.cpu.compiled.host import host
+from xpcnn.errors import ConfigError, XpcnnError
+from xpcnn.ops.cpu.compiled.host import Host
 
-__all__ = ["cache_folder", "compiled"]
+__all__ = ["CompileError", "cache_folder", "compiled"]
 
 _CODES = {"i64": ctypes.c_int64, "ptr": ctypes.c_void_p, "float": ctypes.c_float}
 _MAGIC = b"xpcnn kernel 1\n"
 _lock = threading.RLock()  # LLVM's linker is entered by one thread at a time; kernels run outside it
-_functions: dict[str, Callable[..., None]] = {}
+_functions: dict[tuple[str, Host], Callable[..., None]] = {}
 _keep: list[Any] = []  # what must live as long as the machine code
 _numbers = itertools.count()
 
@@ -33,39 +33,50 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("xpcnn", appauthor=False) / "kernels"
 
 
-def compiled(ir: str, types: Sequence[str]) -> Callable[..., None]:
+class CompileError(XpcnnError):
+    """LLVM is missing, or would not compile or load a kernel: take the NumPy path."""
+
+
+def compiled(ir: str, types: Sequence[str], host: Host) -> Callable[..., None]:
     """The function `kernel` of `ir`, with arguments of `types`; calling it frees the GIL. Thread-safe.
 
-    Raises RuntimeError where LLVM refuses. A cache that is damaged, unreadable or unwritable costs time only.
+    Raises CompileError where LLVM refuses. A cache that is damaged, unreadable or unwritable costs time only.
     """
     with _lock:
-        found = _functions.get(ir)
+        found = _functions.get((ir, host))
         if found is None:
-            path = _cached_path(ir)
-            code = _read(path)
-            if code is None:
-                code = _compile(ir)
-                _write(path, code)
-            found = _functions[ir] = ctypes.CFUNCTYPE(None, *(_CODES[kind] for kind in types))(_link(code))
+            try:
+                address = _address(ir, host)
+            except (RuntimeError, OSError, ImportError) as error:  # what llvmlite raises
+                raise CompileError(f"LLVM could not make a kernel for {host.cpu}: {error}") from error
+            found = _functions[ir, host] = ctypes.CFUNCTYPE(None, *(_CODES[kind] for kind in types))(address)
         return found
+
+
+def _address(ir: str, host: Host) -> int:
+    path = _cached_path(ir, host)
+    code = _read(path)
+    if code is None:
+        code = _compile(ir, host)
+        _write(path, code)
+    return _link(code)
 
 
 # --------------------------------------------------------------------------------------------------------- LLVM
 @functools.cache
-def _target_machine() -> Any:
+def _target_machine(host: Host) -> Any:
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    this = host()
-    return llvm.Target.from_default_triple().create_target_machine(cpu=this.cpu, features=this.features, opt=2)
+    return llvm.Target.from_default_triple().create_target_machine(cpu=host.cpu, features=host.features, opt=2)
 
 
-def _compile(ir: str) -> bytes:
+def _compile(ir: str, host: Host) -> bytes:
     """IR to an object file. No optimisation passes run: the IR is written as it should be; code generation only."""
     import llvmlite.binding as llvm
 
-    machine = _target_machine()
+    machine = _target_machine(host)
     module = llvm.parse_assembly(ir)
     module.verify()
     return bytes(machine.emit_object(module))
@@ -75,7 +86,9 @@ def _compile(ir: str) -> bytes:
 def _linker() -> Any:
     import llvmlite.binding as llvm
 
-    return llvm.create_lljit_compiler(_target_machine())
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.create_lljit_compiler()
 
 
 def _link(code: bytes) -> int:
@@ -89,12 +102,11 @@ def _link(code: bytes) -> int:
 
 
 # ------------------------------------------------------------------------------------------------------ the cache
-def _cached_path(ir: str) -> Path:
+def _cached_path(ir: str, host: Host) -> Path:
     import llvmlite
     import llvmlite.binding as llvm
 
-    this = host()
-    identity = "\0".join([ir, *this[:2], llvm.get_process_triple(), llvmlite.__version__, str(llvm.llvm_version_info)])
+    identity = "\0".join([ir, host.cpu, host.features, llvm.get_process_triple(), llvmlite.__version__, str(llvm.llvm_version_info)])
     return cache_folder() / f"{hashlib.sha256(identity.encode()).hexdigest()[:40]}.o"
 
 

@@ -1,0 +1,147 @@
+"""Every stage against the reference layers, over random shapes."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from xpcnn import Sequential
+from xpcnn.executors import EagerExecutor
+from xpcnn.executors.conv_stage import ConvStage
+from xpcnn.executors.patch_stage import PatchStage, gather_filters, spread_filters
+from xpcnn.executors.stages import AffineStage, LayerStage, Workspace
+from xpcnn.layers import affine, average_pool, conv, max_pool
+
+# float64 and at most a few thousand terms a sum: 1e-10 leaves four digits for their order.
+CLOSE = {"rtol": 1e-10, "atol": 1e-11}
+
+
+def check_against_eager(layers, input_shape, N, threads=1):
+    net = Sequential([*layers, "flatten"], input_shape, seed=3, dtype="float64")
+    net.use_threads(threads)
+    plain = net.copy()
+    plain.executor = EagerExecutor(plain.nodes, plain.loss_layer, plain.seed)
+    rng = np.random.default_rng(N)
+    for name, a in net.params.items():
+        if name.endswith(".b"):  # zero biases would hide a bias that is left out
+            net.params[name] = plain.params[name] = rng.standard_normal(a.shape)
+    x = rng.standard_normal((N, *input_shape))
+    t = rng.integers(0, net.output_shape[0], N)
+    for _ in range(2):  # the second time in memory that holds the first one's numbers
+        loss, scores = net.train_pass(x, t)
+        expected_loss, expected_scores = plain.train_pass(x, t)
+        np.testing.assert_allclose(scores, expected_scores, **CLOSE)
+        np.testing.assert_allclose(loss, expected_loss, **CLOSE)
+        for name, g in plain.grads.items():
+            np.testing.assert_allclose(net.grads[name], g, **CLOSE, err_msg=name)
+    np.testing.assert_allclose(net.predict(x), plain.predict(x), **CLOSE)
+    return net
+
+
+pads = st.one_of(st.integers(0, 3), st.tuples(*[st.integers(0, 3)] * 4))
+
+
+@settings(max_examples=120, derandomize=True, deadline=None)
+@given(
+    C=st.integers(1, 5),
+    H=st.integers(3, 11),
+    W=st.integers(3, 11),
+    filters=st.integers(1, 6),
+    size=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    pad=pads,
+    before=st.booleans(),
+    relu=st.booleans(),
+    pool=st.booleans(),
+    N=st.integers(1, 5),
+)
+def test_convolution_stages(C, H, W, filters, size, stride, pad, before, relu, pool, N):
+    top, left, bottom, right = (pad,) * 4 if isinstance(pad, int) else pad
+    out = ((H + top + bottom - size[0]) // stride[0] + 1, (W + left + right - size[1]) // stride[1] + 1)
+    assume(H + top + bottom >= size[0] and W + left + right >= size[1])
+    assume(min(out) >= (2 if pool else 1))
+    layers = [conv(C, 1), "tanh"] if before else []  # with a learning layer before it, dx is wanted
+    layers.append(conv(filters, size, stride, pad))
+    layers += ["relu"] if relu else []
+    layers += [max_pool(2)] if pool else []
+    check_against_eager(layers, (C, H, W), N)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 9, 10), (1, 10, 9), (2, 8, 8), (1, 6, 6)])
+@pytest.mark.parametrize("relu", [True, False])
+def test_the_patch_stage(shape, relu):
+    layers = [conv(5, 5 if shape[0] == 1 else 3, pad=(1, 0, 0, 2)), *(["relu"] if relu else []), max_pool(2)]
+    net = check_against_eager(layers, shape, 4, threads=2)
+    assert isinstance(net.executor.stages[0], PatchStage)
+
+
+def test_equal_elements_in_a_pooling_window_go_to_the_first():
+    """Pictures with flat parts make ties everywhere; the gradient must take the same way as in the reference."""
+    for layers in ([conv(4, 3), "relu", max_pool(2)], [conv(1, 1), conv(4, 3), "relu", max_pool(2)]):
+        net = Sequential([*layers, "flatten"], (1, 12, 12), seed=1, dtype="float64")
+        for name in net.params:
+            if name.endswith(".b"):
+                net.params[name] = np.full(net.params[name].shape, 0.5)
+        plain = net.copy()
+        plain.executor = EagerExecutor(plain.nodes, plain.loss_layer, plain.seed)
+        x = np.zeros((3, 1, 12, 12))
+        x[:, :, 5:8, 3:9] = 1.0
+        t = np.array([0, 1, 2])
+        net.train_pass(x, t)
+        plain.train_pass(x, t)
+        for name, g in plain.grads.items():
+            np.testing.assert_allclose(net.grads[name], g, **CLOSE, err_msg=name)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_affine_stages_before_and_behind_a_cut(bias):
+    layers = [
+        conv(8, 3, bias=bias),
+        "relu",
+        max_pool(2),
+        affine(300, bias=bias),  # 8*13*13 x 300 float64: large enough for a segment of its own
+        "relu",
+        affine(7, bias=bias),
+        "sigmoid",
+        affine(4),
+    ]
+    net = check_against_eager(layers, (1, 28, 28), 70, threads=2)
+    assert len(net.executor.segments) == 2
+    assert net.executor.segments[1].piece_size > net.executor.segments[0].piece_size
+
+
+def test_layers_are_joined_only_where_nobody_else_looks():
+    net = Sequential(
+        [conv(4, 3, pad=1), ("r", "relu"), ("p", max_pool(2)), conv(4, 3, groups=2), average_pool(2), affine(3), "relu"],
+        (1, 12, 12),
+        seed=0,
+    )
+    kinds = [type(stage) for stage in net.executor.stages]
+    assert kinds == [PatchStage, LayerStage, LayerStage, AffineStage]
+    branched = Sequential(
+        [("c", conv(4, 3, pad=1)), ("r", "relu"), ("s", "add", ("c", "r")), ("p", max_pool(2))], (3, 6, 6), seed=0
+    )
+    kinds = [type(stage) for stage in branched.executor.stages]
+    assert kinds == [ConvStage, LayerStage, LayerStage, LayerStage]
+
+
+def test_spread_filters_and_its_transpose():
+    rng = np.random.default_rng(0)
+    W = rng.standard_normal((3, 2, 4, 3))
+    spread = rng.standard_normal(spread_filters(W).shape)
+    # <spread(W), s> == <W, gather(s)>, at most 400 terms
+    np.testing.assert_allclose((spread_filters(W) * spread).sum(), (W * gather_filters(spread, W.shape)).sum(), rtol=1e-12)
+
+
+def test_a_workspace_gives_the_same_memory_again():
+    room = Workspace()
+    a = room.get("a", (2, 3), "float32")
+    assert room.get("a", (3, 2), "float32").base is a.base
+    assert room.get("a", (4, 3), "float32").base is not a.base
+    assert room.get("a", (2, 3), "float64").dtype == np.float64
+
+
+def test_the_plan_is_told_layer_by_layer():
+    text = Sequential([conv(4, 3), "relu", max_pool(2), affine(3)], (1, 8, 8), seed=0).executor.describe()
+    assert "conv1 + relu1 + pool1: one patch a pooling window" in text
+    assert "affine1: matrix product" in text
