@@ -12,7 +12,20 @@ from xpcnn.models import SimpleConvNet
 @pytest.fixture
 def trained(run, tiny):
     """The run folder "r" of a network that is right about some of tiny.npz's test pictures."""
-    words = "train --dataset tiny.npz --epochs 1 --batch-size 25 --lr 0.0003 --out r --quiet".split()
+    words = [
+        "train",
+        "--dataset",
+        "tiny.npz",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "25",
+        "--lr",
+        "0.0003",
+        "--out",
+        "r",
+        "--quiet",
+    ]
     assert run(*words).exit_code == 0
     return tiny
 

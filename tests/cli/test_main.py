@@ -37,10 +37,26 @@ def test_every_command_has_help(run, command):
     assert f"{command} [OPTIONS]" in result.stdout
 
 
-FLAGS = (
-    "--model --dataset --data-dir --device --gpu --epochs --batch-size --optimizer --lr --schedule --seed --dtype "
-    "--threads --out --resume --save-every --config --quiet"
-).split()
+FLAGS = [
+    "--model",
+    "--dataset",
+    "--data-dir",
+    "--device",
+    "--gpu",
+    "--epochs",
+    "--batch-size",
+    "--optimizer",
+    "--lr",
+    "--schedule",
+    "--seed",
+    "--dtype",
+    "--threads",
+    "--out",
+    "--resume",
+    "--save-every",
+    "--config",
+    "--quiet",
+]
 
 
 def test_train_has_the_flags_that_were_promised(run):

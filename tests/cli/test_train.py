@@ -13,7 +13,7 @@ from xpcnn.training.checkpoint import read_checkpoint
 
 FILES = ["best.ckpt", "config.toml", "curves.png", "last.ckpt", "metrics.csv", "metrics.jsonl", "model.safetensors"]
 # 60 samples in batches of 25: three steps an epoch.
-TINY = "--dataset tiny.npz --batch-size 25".split()
+TINY = ["--dataset", "tiny.npz", "--batch-size", "25"]
 
 
 @pytest.fixture
@@ -108,9 +108,22 @@ def test_a_process_of_its_own(start, tiny):
 
 
 # -------------------------------------------------------------------------------------------------- same settings
-SETTINGS = (
-    "--epochs 2 --optimizer momentum --lr 0.05 --schedule cosine --augment shift=1,flip --seed 3 --model simple"
-).split()
+SETTINGS = [
+    "--epochs",
+    "2",
+    "--optimizer",
+    "momentum",
+    "--lr",
+    "0.05",
+    "--schedule",
+    "cosine",
+    "--augment",
+    "shift=1,flip",
+    "--seed",
+    "3",
+    "--model",
+    "simple",
+]
 
 
 def test_a_runs_own_configuration_makes_it_again(train, run, same_parameters):

@@ -56,7 +56,7 @@ class _Job(NamedTuple):
 def plot(
     kind: Annotated[Kind, typer.Argument(help="What to draw.")],
     source: Source,
-    out: Annotated[Path | None, typer.Option(help="Where to: .png, .svg or .pdf [KIND.png in the run folder].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to: .png, .svg or .pdf (KIND.png in the run folder).")] = None,
     picture: Annotated[Path | None, typer.Option(help="The picture for activations and responses.")] = None,
     data_dir: DataDir = None,
     dataset: DatasetName = None,

@@ -48,21 +48,21 @@ def train(
     data_dir: DataDir = None,
     device: DeviceName = None,
     gpu: Gpu = False,
-    epochs: Annotated[int | None, typer.Option(help="Whole passes over the training data [20].")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Whole passes over the training data (20).")] = None,
     batch_size: BatchSize = None,
     optimizer: Annotated[
-        str | None, typer.Option(help="sgd, momentum, nesterov, adagrad, rmsprop, adam or adamw [adam].")
+        str | None, typer.Option(help="sgd, momentum, nesterov, adagrad, rmsprop, adam or adamw (adam).")
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate [the optimizer's own; 0.001 for adam].")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate (the optimizer's own; 0.001 for adam).")] = None,
     schedule: Annotated[
         str | None, typer.Option(help="constant, step:epochs=5,factor=0.1, cosine, cosine:warmup=500, onecycle.")
     ] = None,
     augment: Annotated[str | None, typer.Option(help="Such as shift=2,rotate=10,flip.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, batches and dropout [0].")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64 [float32].")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of the CPU's matrix products [all].")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, batches and dropout (0).")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64 (float32).")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of the CPU's matrix products (all).")] = None,
     patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a lower test loss.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder [runs/MODEL-DATASET-TIME].")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder (runs/MODEL-DATASET-TIME).")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
     save_every_: Annotated[
         str | None, typer.Option("--save-every", help="Also save within epochs: 500 (steps), 30s, 5m.")

@@ -6,7 +6,7 @@ from xpcnn.device import Array
 from xpcnn.errors import ConfigError, ShapeError
 from xpcnn.layers.base import Context, Layer, Shape
 from xpcnn.ops import reference
-from xpcnn.ops.geometry import IntPair, PadLike, pair, quad, window_output
+from xpcnn.ops.geometry import IntPair, PadLike, check_pool_pad, pair, quad, window_output
 
 __all__ = ["GlobalAveragePooling", "Pooling"]
 
@@ -32,6 +32,7 @@ class Pooling(Layer):
             raise ConfigError(f'a pooling mode is "max" or "average", got {mode!r}')
         self.pool_h, self.pool_w = pair((pool_h, pool_w), "the pooling window")
         self.stride, self.pad = pair(stride, "stride"), quad(pad)
+        check_pool_pad((self.pool_h, self.pool_w), pad)
         self.mode, self.count_pad = mode, count_pad
 
     def output_shape(self, *shapes: Shape) -> Shape:

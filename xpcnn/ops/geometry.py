@@ -7,7 +7,7 @@ from numbers import Integral
 
 from xpcnn.errors import ShapeError
 
-__all__ = ["IntPair", "PadLike", "output_size", "pair", "quad", "window_output"]
+__all__ = ["IntPair", "PadLike", "check_pool_pad", "output_size", "pair", "quad", "window_output"]
 
 IntPair = int | Sequence[int]
 PadLike = int | Sequence[int]
@@ -57,3 +57,10 @@ def window_output(
             f"{size[0] + top + bottom}x{size[1] + left + right}; use a larger picture, more pad or a smaller window"
         )
     return out_h, out_w
+
+
+def check_pool_pad(window: tuple[int, int], pad: PadLike) -> None:
+    """Raises ShapeError for pads as large as the pooling window: a window of nothing but pad has no largest element."""
+    top, left, bottom, right = quad(pad)
+    if max(top, bottom) >= window[0] or max(left, right) >= window[1]:
+        raise ShapeError(f"a pooling window of {window[0]}x{window[1]} needs pads smaller than itself, got pad={pad!r}")

@@ -228,3 +228,9 @@ def test_gradients_by_central_differences(case: Case) -> None:
 def test_shapes_that_do_not_fit(pool, shape: tuple[int, ...], window: tuple[int, int], words: str) -> None:
     with pytest.raises(ShapeError, match=words):
         pool(np.zeros(shape), *window)
+
+
+@pytest.mark.parametrize("pad", [2, (0, 0, 2, 0), (0, 2, 0, 0)])
+def test_a_max_pooling_window_never_holds_nothing_but_pad(pad):
+    with pytest.raises(ShapeError, match="smaller than itself"):
+        max_pool2d_forward(np.zeros((1, 1, 4, 4)), 2, 2, 1, pad)

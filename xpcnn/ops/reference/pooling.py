@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xpcnn.device import Array, get_array_module
-from xpcnn.ops.geometry import IntPair, PadLike, quad, window_output
+from xpcnn.ops.geometry import IntPair, PadLike, check_pool_pad, quad, window_output
 from xpcnn.ops.reference.convolution import _check_pictures, padded, window_slices
 
 __all__ = ["average_pool2d_backward", "average_pool2d_forward", "max_pool2d_backward", "max_pool2d_forward"]
@@ -22,6 +22,7 @@ def max_pool2d_forward(
     _check_pictures(x)
     xp = get_array_module(x)
     out = window_output(x.shape[2:], (pool_h, pool_w), stride, pad)
+    check_pool_pad((pool_h, pool_w), pad)
     image = padded(x, pad, value=float("-inf"))
     y = xp.full((*x.shape[:2], *out), float("-inf"), dtype=x.dtype)
     winner = xp.zeros(y.shape, dtype="uint8" if pool_h * pool_w <= 256 else "int32")

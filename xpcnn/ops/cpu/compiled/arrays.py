@@ -32,7 +32,7 @@ class Bound:
 class Place(NamedTuple):
     """Where an (N, H, W, C) array lies: the address of its first element, bytes from image to image, row to row."""
 
-    address: int | None
+    address: int
     image: int
     row: int
 

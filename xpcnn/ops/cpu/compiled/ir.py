@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-__all__ = ["Function", "Value"]
+__all__ = ["Function", "Value", "every_lane"]
 
 Value = str  # "%v7" or a constant such as "16"
+
+
+def every_lane(kind: str, constant: object, lanes: int) -> Value:
+    """A vector constant."""
+    return "<" + ", ".join([f"{kind} {constant}"] * lanes) + ">"
 
 
 class Function:

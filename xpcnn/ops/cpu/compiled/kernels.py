@@ -24,10 +24,11 @@ Float = NDArray[np.float32]
 Index = NDArray[np.uint8]
 _Call = tuple[Callable[..., None], tuple[Any, ...]]
 
+_NOTHING = Place(0, 0, 0)
 _CHUNK = 256 * 1024  # bytes of x and g over which a block of dw is summed at a time: part of a core's L2 cache
-_FORWARD = ("i64", "i64", "ptr", "i64", "ptr", "ptr", "float", "ptr", "i64", "i64", "ptr", "i64", "i64")
+_FORWARD = ("i64", "i64", "ptr", "i64", "ptr", "ptr", "float", *("ptr", "i64", "i64") * 2)
 _GRAD_W = ("i64", "i64", "ptr", "i64", "ptr", "i64", "i64", "ptr")
-_UNPOOL = ("i64", "i64", "i64", "ptr", "ptr", "i64", "i64", "ptr", "i64", "i64", "ptr", "i64", "i64")
+_UNPOOL = ("i64", "i64", "i64", *("ptr", "i64", "i64") * 4)
 
 
 @functools.cache
@@ -110,7 +111,7 @@ class ConvKernels:
         """
         N, OH, x_at = self._input("x", x)
         out_at = place("out", out, (N, OH, self.OW, self.shape.FN), write=True)
-        return self._run("relu", N, OH, x_at, self._weights("w", w), b, relu, out_at, Place(None, 0, 0), (x, w, out))
+        return self._convolve("relu", N, OH, x_at, self._weights("w", w), b, relu, out_at, _NOTHING, (x, w, out))
 
     def forward_pool(self, x: Float, w: Float, b: Float | None, out: Float, index: Index, relu: bool = True) -> Bound:
         """As `forward`, keeping the largest of every 2x2 outputs (stride 2).
@@ -125,7 +126,7 @@ class ConvKernels:
         w_at = self._weights("w", w)
         if not out.size:
             return Bound([], ())
-        return self._run("pool", N, OH // 2, x_at, w_at, b, relu, out_at, index_at, (x, w, out, index))
+        return self._convolve("pool", N, OH // 2, x_at, w_at, b, relu, out_at, index_at, (x, w, out, index))
 
     def grad_x(self, g: Float, w_flipped: Float, dx: Float, mask_y: Float | None = None) -> Bound:
         """dx = the gradient of forward's input, 0 where mask_y (if given) is not above 0.
@@ -142,10 +143,10 @@ class ConvKernels:
         flipped = self._flipped(g.shape[2])
         N, H, g_at = flipped._input("g", g)
         dx_at = place("dx", dx, (N, H, flipped.OW, self.shape.C), write=True)
-        mask_at = Place(None, 0, 0) if mask_y is None else place("mask_y", mask_y, dx.shape)
+        mask_at = _NOTHING if mask_y is None else place("mask_y", mask_y, dx.shape)
         w_at = flipped._weights("w_flipped", w_flipped)
         store = "relu" if mask_y is None else "mask"
-        return flipped._run(store, N, H, g_at, w_at, None, False, dx_at, mask_at, (g, w_flipped, dx, mask_y))
+        return flipped._convolve(store, N, H, g_at, w_at, None, False, dx_at, mask_at, (g, w_flipped, dx, mask_y))
 
     def grad_w(self, x: Float, g: Float, dw: Float) -> Bound:
         """dw (FH, FW, C, FN) += the gradient of w, from forward's x and its output's gradient g, strided."""
@@ -213,5 +214,34 @@ class ConvKernels:
         C, FN, FH, FW = self.shape[:4]
         return flat(name, w, (FH, FW, C, FN))
 
-    def _run(self, store, N, rows, x_at, w_at, b, relu, out_at, other_at, arrays) -> Bound:
-        pass
+    def _convolve(
+        self, store: str, N: int, rows: int, x: Place, w: int, b: Any, relu: bool, out: Place, other: Place, arrays: Any
+    ) -> Bound:
+        bias = self._no_bias if b is None else b
+        b_at = flat("b", bias, (self.shape.FN,))
+        if N == 0:
+            return Bound([], ())
+        kernel = _forward(self.shape, self.host, store)
+        floor = 0.0 if relu else -np.inf
+        call = (N, rows, x.address, x.image, w, b_at, floor, *out, *other)
+        return _done(Bound([(kernel, call)], (*arrays, bias)))
+
+    def _sums(self, shape: Shape, N: int, OH: int, x: Place, g: Place, dw: int, arrays: Any) -> Bound:
+        """The sums over all pixels, in chunks (images, or rows of one) that stay in the cache while dw is gone over."""
+        kernel = _grad_w(shape, self.host)
+        row_bytes = shape.stride_h * shape.row + 4 * shape.OW * shape.FN
+        rows = max(1, min(OH, _CHUNK // row_bytes))
+        images = max(1, min(N, _CHUNK // (OH * row_bytes)))
+        calls: list[_Call] = []
+        for n in range(0, N, images):
+            for r in range(0, OH, rows):
+                x_at = x.address + n * x.image + r * x.row * shape.stride_h
+                g_at = g.address + n * g.image + r * g.row
+                counts = (min(images, N - n), min(rows, OH - r))
+                calls.append((kernel, (*counts, x_at, x.image, g_at, g.image, g.row, dw)))
+        return _done(Bound(calls, arrays))
+
+
+def _done(call: Bound) -> Bound:
+    call()
+    return call
