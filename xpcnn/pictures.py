@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from xpcnn.data.dataset import as_float
+from xpcnn.data.picture_files import background, fit, opened, pixels, resized
 from xpcnn.errors import CheckpointError, ConfigError, DataError
 from xpcnn.formats.npz import load_npz
 
@@ -40,7 +41,7 @@ def read_pictures(
 ) -> Pixels:
     """The pictures of a file as float32 (N, C, H, W) with (C, H, W) = `shape`, values 0..1.
 
-    path: whatever Pillow reads (the first frame of a film), or .npy / .npz with one picture or several: (H, W),
+    path: whatever Pillow reads (made 8-bit as `load_image_folder` does for training), or .npy / .npz with one picture or several: (H, W),
     (C, H, W), (H, W, C), those with N before them, or rows of C*H*W; whole numbers of 0..255 or floats of 0..1.
     Other sizes are brought to (H, W) with smoothing, keeping their proportions, and filled up with their background.
     invert: "auto" turns dark ink on light paper round for grey networks of up to 32x32, "yes" and "no" force it.
@@ -60,7 +61,7 @@ def read_pictures(
         found = _as_pictures(_load_array(path), shape, path)
         as_is = found.shape[1:] == tuple(shape)
     else:
-        found = _open(path, grey=shape[0] == 1)[None]
+        found = _open(path, shape[0])[None]
     if as_is:
         return 1.0 - found if invert == "yes" else found
     return np.stack([_fit(_channels(picture, shape[0]), shape, invert, center) for picture in found])
@@ -69,7 +70,7 @@ def read_pictures(
 def open_picture(path: str | os.PathLike[str], channels: int = 1) -> Pixels:
     """A picture in its own size and shades: float32 (channels, H, W), values 0..1. Raises DataError."""
     if Path(path).suffix.lower() not in (".npy", ".npz"):
-        return _channels(_open(path, grey=channels == 1), channels)
+        return as_float(_open(path, channels))
     return _channels(_only(_as_pictures(_load_array(path), (channels, 0, 0), path), path), channels)
 
 
@@ -83,49 +84,10 @@ def _only(pictures: Pixels, path: object) -> Pixels:
 # -- from files ------------------------------------------------------------------------------------------------------
 
 
-def _open(path: str | os.PathLike[str], grey: bool) -> Pixels:
-    """float32 (1 or 3, H, W), 0..1."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks on odd metadata; the pixels are what counts
-            # Pillow only warns between one and two times its limit; no picture for a network is that large.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return _pixels(ImageOps.exif_transpose(image), grey)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file") from error
-    except (IsADirectoryError, PermissionError) as error:
-        cause = "a folder; name the pictures in it" if os.path.isdir(path) else "you may not read it"
-        raise DataError(f"{path}: {cause}") from error
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path}: not a picture that Pillow can read, whatever its name says") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{path}: suspiciously large ({error})") from error
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-    except Exception as error:  # decoders meet damaged bytes with nearly any exception
-        raise DataError(f"{path}: damaged or cut short ({error or type(error).__name__})") from error
-
-
-def _pixels(image: Any, grey: bool) -> Pixels:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        deep = np.asarray(image).astype(np.float32)
-        full = 1.0 if image.mode == "F" else 65535.0
-        if not (np.isfinite(deep).all() and deep.min() >= 0 and deep.max() <= full):
-            raise DataError(f"its pixels lie outside 0..{full:g}, so there is no telling white; save it with 8 bits")
-        return deep[None] / full
-    if image.has_transparency_data:
-        rgba = np.asarray(image.convert("RGBA"), np.float32) / 255.0
-        ink, alpha = rgba[..., :3].transpose(2, 0, 1), rgba[..., 3]
-        seen = float((_grey(ink)[0] * alpha).sum()) / max(float(alpha.sum()), 1e-6)
-        # Light ink drawn on nothing would vanish on white paper.
-        paper = 0.0 if grey and seen > 0.5 else 1.0
-        return np.asarray(ink * alpha + paper * (1.0 - alpha), np.float32)
-    plain = image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")
-    values = np.asarray(plain, np.float32) / 255.0
-    return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
+def _open(path: str | os.PathLike[str], channels: int) -> Pixels:
+    """uint8 (channels, h, w)."""
+    with opened(path) as image:
+        return pixels(image, channels)
 
 
 def _load_array(path: str | os.PathLike[str]) -> Pixels:
@@ -201,47 +163,32 @@ def _channels(picture: Pixels, C: int) -> Pixels:
 
 
 def _fit(picture: Pixels, shape: tuple[int, ...], invert: str, center: bool) -> Pixels:
+    """float32 `shape` from (C, h, w) of uint8 or floats; files of pictures stay uint8 till they have their size, so
+    that they are to the bit what a folder of pictures gives in training."""
     C, H, W = shape
-    light = invert == "auto" and C == 1 and max(H, W) <= _SMALL and _has_dark_ink(picture[0])
-    if invert == "yes" or light:
-        picture = 1.0 - picture
+    light = invert == "yes" or (
+        invert == "auto" and C == 1 and max(H, W) <= _SMALL and _has_dark_ink(_unit_float(picture[0]))
+    )
     if center and shape == (1, _MNIST, _MNIST) and picture.shape != shape:
-        return _centered(picture[0])[None]
-    h, w = picture.shape[1:]
-    if (h, w) == (H, W):
-        return picture.astype(np.float32)
-    scale = min(H / h, W / w)
-    inner_h, inner_w = max(1, min(H, round(h * scale))), max(1, min(W, round(w * scale)))
-    top, left = (H - inner_h) // 2, (W - inner_w) // 2
-    fitted = np.empty(shape, np.float32)
-    for channel, target in zip(picture, fitted, strict=True):
-        target[...] = _background(channel)
-        target[top : top + inner_h, left : left + inner_w] = _resized(channel, inner_h, inner_w)
-    return fitted
+        ink = _unit_float(picture[0])
+        return _centered(1.0 - ink if light else ink)[None]
+    fitted = _unit_float(fit(picture, H, W))
+    return 1.0 - fitted if light else fitted
 
 
-def _background(channel: Pixels) -> float:
-    """Median of the outermost pixels."""
-    return float(np.median(np.concatenate([channel[0], channel[-1], channel[1:-1, 0], channel[1:-1, -1]])))
+def _unit_float(a: Pixels) -> Pixels:
+    return as_float(a) if a.dtype == np.uint8 else a
 
 
 def _has_dark_ink(channel: Pixels) -> bool:
     # Third powers keep the sign and let the far values, ink, outweigh the many near ones, uneven paper.
-    return float(((channel - _background(channel)) ** 3).sum()) < 0.0
-
-
-def _resized(channel: Pixels, height: int, width: int) -> Pixels:
-    from PIL import Image
-
-    # Bilinear, which Pillow widens when it shrinks, so that thin lines do not break up; it does not overshoot.
-    image = Image.fromarray(np.ascontiguousarray(channel, np.float32))
-    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)).clip(0.0, 1.0)
+    return float(((channel - background(channel)) ** 3).sum()) < 0.0
 
 
 def _centered(ink: Pixels) -> Pixels:
     """(28, 28) with the ink of (h, w) placed as MNIST's is; a blank picture gives zeros."""
     framed = np.zeros((_MNIST, _MNIST), np.float32)
-    paper = _background(ink)
+    paper = float(background(ink))
     contrast = float(ink.max()) - paper
     if contrast < _LEAST_CONTRAST:
         return framed
@@ -249,7 +196,7 @@ def _centered(ink: Pixels) -> Pixels:
     rows, columns = np.nonzero(ink > 0.2)  # below it lie the paper's grain and JPEG's ringing
     ink = ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     scale = _BOX / max(ink.shape)
-    small = _resized(ink, max(1, round(ink.shape[0] * scale)), max(1, round(ink.shape[1] * scale)))
+    small = resized(ink, max(1, round(ink.shape[0] * scale)), max(1, round(ink.shape[1] * scale)))
     place = []
     for axis, length in enumerate(small.shape):
         along = small.sum(axis=1 - axis)

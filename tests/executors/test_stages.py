@@ -112,7 +112,15 @@ def test_affine_stages_before_and_behind_a_cut(bias):
 
 def test_layers_are_joined_only_where_nobody_else_looks():
     net = Sequential(
-        [conv(4, 3, pad=1), ("r", "relu"), ("p", max_pool(2)), conv(4, 3, groups=2), average_pool(2), affine(3), "relu"],
+        [
+            conv(4, 3, pad=1),
+            ("r", "relu"),
+            ("p", max_pool(2)),
+            conv(4, 3, groups=2),
+            average_pool(2),
+            affine(3),
+            "relu",
+        ],
         (1, 12, 12),
         seed=0,
     )
@@ -130,7 +138,9 @@ def test_spread_filters_and_its_transpose():
     W = rng.standard_normal((3, 2, 4, 3))
     spread = rng.standard_normal(spread_filters(W).shape)
     # <spread(W), s> == <W, gather(s)>, at most 400 terms
-    np.testing.assert_allclose((spread_filters(W) * spread).sum(), (W * gather_filters(spread, W.shape)).sum(), rtol=1e-12)
+    np.testing.assert_allclose(
+        (spread_filters(W) * spread).sum(), (W * gather_filters(spread, W.shape)).sum(), rtol=1e-12
+    )
 
 
 def test_a_workspace_gives_the_same_memory_again():

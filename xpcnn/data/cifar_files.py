@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,14 +129,10 @@ def class_names(spec: CifarSet, name: str, content: bytes, label: str) -> tuple[
 def _unpickled(content: bytes, label: str) -> dict[str, Any]:
     from xpcnn.formats.book_pickle import load_pickle
 
-    # The safe reader takes a path, and a tar's member has none of its own.
-    with tempfile.TemporaryDirectory(prefix="xpcnn-") as folder:
-        path = Path(folder) / "batch"
-        path.write_bytes(content)
-        try:
-            value = load_pickle(path, encoding="latin1")  # the batches were written by Python 2
-        except CheckpointError as error:
-            raise DataError(f"{label}: not readable as a CIFAR batch ({error})".replace(str(path), label)) from error
+    try:
+        value = load_pickle(content, encoding="latin1")  # the batches were written by Python 2
+    except CheckpointError as error:
+        raise DataError(f"{label}: not readable as a CIFAR batch ({error})") from error
     if not isinstance(value, dict):
         raise DataError(f"{label}: holds a {type(value).__name__}, not a dict; this is no CIFAR batch")
     return {key.decode("latin1") if isinstance(key, bytes) else str(key): item for key, item in value.items()}

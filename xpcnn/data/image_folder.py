@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xpcnn.data.dataset import Dataset
+from xpcnn.data.picture_files import fit, is_grey, opened, pixels
 from xpcnn.data.split import stratified_split
 from xpcnn.errors import DataError
 
@@ -36,9 +34,11 @@ def load_image_folder(
     Classes are the folders' names in order (as numbers where all are numbers). Files that are not pictures by their
     suffix are passed over, and so is what begins with a dot.
 
-    size: side, or (height, width), that pictures are resized to; None takes them as they are, all of one size.
+    size: side, or (height, width), that pictures are brought to, keeping their proportions and filled up with their
+    background; None takes them as they are, all of one size.
     colour: three channels if True, one if False; None takes colour if any picture has it. What is transparent
-    becomes white, 16-bit grey is brought to 8 bits, and the camera's orientation mark is obeyed.
+    becomes white (in grey, black under light ink), 16-bit grey is brought to 8 bits, and the camera's orientation
+    mark is obeyed. `xpcnn.pictures.read_picture` does the same to a picture that a network is asked about.
 
     Raises DataError naming the folder or picture: missing, empty, damaged, of another size, or so large that
     Pillow suspects a decompression bomb.
@@ -90,26 +90,6 @@ def _list(folder: Path, classes: list[str]) -> list[Picture]:
     return pictures
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            # Pillow only warns between one and two times its limit; a data set has no business there.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                yield ImageOps.exif_transpose(image)
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path}: not a picture that Pillow can read, whatever its name says") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{path}: suspiciously large ({error})") from error
-    except DataError:
-        raise
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: damaged or cut short ({error})") from error
-
-
 def _form(pictures: list[Picture], size: int | tuple[int, int] | None, colour: bool | None) -> tuple[int, int, bool]:
     """Height, width and whether in colour, reading no more than the headers that these need."""
     if isinstance(size, int):
@@ -119,17 +99,13 @@ def _form(pictures: list[Picture], size: int | tuple[int, int] | None, colour: b
     for path, _ in pictures:
         if size is not None and colour is not None:
             break
-        with _opened(path) as image:
+        with opened(path) as image:
             if size is None:
                 size = (image.height, image.width)
-            if colour is None and not _is_grey(image):
+            if colour is None and not is_grey(image):
                 colour = True
     assert size is not None  # there is at least one picture
     return size[0], size[1], bool(colour)
-
-
-def _is_grey(image: Any) -> bool:
-    return image.mode in {"1", "L", "LA", "La", "I", "F"} or image.mode.startswith("I;16")
 
 
 def _read(
@@ -137,31 +113,11 @@ def _read(
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     x = np.empty((len(pictures), 3 if colour else 1, height, width), np.uint8)
     for row, (path, _) in zip(x, pictures, strict=True):
-        with _opened(path) as image:
+        with opened(path) as image:
             if not resize and (image.height, image.width) != (height, width):
                 raise DataError(
-                    f"{path}: {image.height}x{image.width} pixels, but the first picture has {height}x{width}; "
-                    "give a size to bring all to"
+                    f"{image.height}x{image.width} pixels, but the first picture has {height}x{width}; "
+                    "give a size (size, image_size or --image-size) to bring all to"
                 )
-            plain = _flat(image, path).convert("RGB" if colour else "L")
-            if (plain.height, plain.width) != (height, width):
-                plain = plain.resize((width, height), 2)  # 2: bilinear, which Pillow also smooths when it shrinks
-            pixels = np.asarray(plain)
-            row[...] = pixels.transpose(2, 0, 1) if colour else pixels
+            row[...] = fit(pixels(image, len(row)), height, width)
     return x, np.array([label for _, label in pictures], np.int64)
-
-
-def _flat(image: Any, path: Path) -> Any:
-    """The picture without transparency and in 8 bits."""
-    from PIL import Image
-
-    if image.mode == "F":
-        raise DataError(f"{path}: floating-point pixels have no agreed white; save it with 8 or 16 bits")
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        deep = np.asarray(image).astype(np.int64)
-        return Image.fromarray(np.clip((deep + 128) // 257, 0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        paper = Image.new("RGBA", image.size, "white")
-        paper.alpha_composite(image.convert("RGBA"))
-        return paper
-    return image

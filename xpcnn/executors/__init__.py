@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -28,5 +27,5 @@ def make_executor(
 ) -> EagerExecutor:
     """The executor for a device: pieces over threads on a CPU, the plain one elsewhere."""
     if device.name == "cpu":
-        return CpuExecutor(nodes, loss, seed, math.prod(input_shape), dtype.itemsize, threads)
+        return CpuExecutor(nodes, loss, seed, input_shape, dtype, threads)
     return EagerExecutor(nodes, loss, seed)

@@ -29,7 +29,7 @@ _Corners = tuple[Array, Array, Array, Array]
 
 
 def corners_of(z: Array) -> _Corners:
-    """The four elements of each 2x2 window of z (n, OH, OW, FN), in reading order, as views; an odd rest is left out."""
+    """The four elements of each 2x2 window of z (n, OH, OW, FN), in reading order, as views, without an odd rest."""
     rows, width = z.shape[1] // 2 * 2, z.shape[2] // 2 * 2
     return (
         z[:, 0:rows:2, 0:width:2],

@@ -7,6 +7,7 @@ thread takes all its pieces through one segment before the next, and back in the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,12 +15,13 @@ import numpy as np
 
 from xpcnn.device import Array
 from xpcnn.executors.eager import EagerExecutor, Gradients, Visit, deliver
-from xpcnn.executors.plan import Segment, plan_segments, plan_stages, sample_sizes
+from xpcnn.executors.plan import plan_segments, plan_stages, sample_sizes
 from xpcnn.executors.stages import Job, Stage, Workspace
 from xpcnn.executors.threads import available_cores, one_blas_thread, run_together
 from xpcnn.graph import INPUT, Node
-from xpcnn.layers.base import Context
+from xpcnn.layers.base import Context, Shape
 from xpcnn.layers.loss import SoftmaxWithLoss
+from xpcnn.ops.cpu.compiled import available
 
 __all__ = ["CpuExecutor"]
 
@@ -37,15 +39,15 @@ class CpuExecutor(EagerExecutor):
         nodes: Mapping[str, Node],
         loss: SoftmaxWithLoss,
         seed: int,
-        input_size: int,
-        item: int,
+        input_shape: Shape,
+        dtype: np.dtype,
         threads: int | None = None,
     ) -> None:
         super().__init__(nodes, loss, seed)
         self.threads = available_cores() if threads is None else threads
         self.coupled = any(node.layer.needs_whole_batch for node in self.nodes)
-        self.stages = plan_stages(self.nodes)
-        self.segments = plan_segments(self.stages, sample_sizes(self.nodes, input_size), item)
+        self.stages = plan_stages(self.nodes, input_shape, compiled=dtype == np.float32 and available())
+        self.segments = plan_segments(self.stages, sample_sizes(self.nodes, math.prod(input_shape)), dtype.itemsize)
         self._rooms: list[Workspace] = []  # those not in use
 
     def describe(self) -> str:

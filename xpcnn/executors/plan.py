@@ -6,12 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from xpcnn.executors.compiled_stage import CompiledStage
 from xpcnn.executors.conv_stage import ConvStage
 from xpcnn.executors.patch_stage import PatchStage
 from xpcnn.executors.stages import AffineStage, LayerStage, Stage
 from xpcnn.graph import INPUT, Node
 from xpcnn.layers.activation import Relu
 from xpcnn.layers.affine import Affine
+from xpcnn.layers.base import Shape
 from xpcnn.layers.convolution import Convolution
 from xpcnn.layers.pooling import Pooling
 from xpcnn.rng import stream_number
@@ -37,8 +39,12 @@ class Segment:
         return self.stages[-1].name
 
 
-def plan_stages(nodes: Sequence[Node]) -> list[Stage]:
-    """The stages of a graph, in its order. Layers are joined only where nobody else takes what lies between them."""
+def plan_stages(nodes: Sequence[Node], input_shape: Shape, compiled: bool = False) -> list[Stage]:
+    """The stages of a graph, in its order. Layers are joined only where nobody else takes what lies between them.
+
+    compiled: whether convolutions may be done by compiled kernels (which work in float32 only).
+    """
+    shapes = {INPUT: input_shape, **{node.name: node.shape for node in nodes}}
     users: dict[str, list[Node]] = {}
     for node in nodes:
         for name in node.inputs:
@@ -61,11 +67,24 @@ def plan_stages(nodes: Sequence[Node]) -> list[Stage]:
         elif isinstance(node.layer, Convolution) and node.layer.groups == 1 and node.layer.dilation == (1, 1):
             after = only_user(relu or node)
             pool = after if after is not None and _is_2x2_max(after, (relu or node).shape) else None
-            kind = PatchStage if pool is not None and _patchable(node) else ConvStage
-            stage = kind(node, relu, pool)
+            stage = _conv_stage(node, relu, pool, shapes[node.inputs[0]], compiled)
         stages.append(stage)
         done.update(n.name for n in stage.nodes)
+    by_output = {stage.name: stage for stage in stages}
+    for stage in stages:
+        source = by_output.get(stage.inputs[0])
+        if isinstance(stage, CompiledStage) and isinstance(source, CompiledStage) and only_user(source.nodes[-1]):
+            stage.link(source)
     return stages
+
+
+def _conv_stage(conv: Node, relu: Node | None, pool: Node | None, arriving: Shape, compiled: bool) -> Stage:
+    if compiled:
+        stage = CompiledStage(conv, relu, pool, arriving)
+        if stage.possible:
+            return stage
+    kind = PatchStage if pool is not None and _patchable(conv) else ConvStage
+    return kind(conv, relu, pool)
 
 
 def _is_2x2_max(node: Node, arriving: tuple[int, ...]) -> bool:

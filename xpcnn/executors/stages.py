@@ -26,11 +26,11 @@ class Workspace:
         self._buffers: dict[Any, Array] = {}
 
     def get(self, key: object, shape: tuple[int, ...], dtype: Any) -> Array:
-        """An array of that shape, its contents left over from before."""
+        """An array of that shape: zeros at first, then what was left there before."""
         size = math.prod(shape)
         flat = self._buffers.get(key)
         if flat is None or flat.size < size or flat.dtype != dtype:
-            flat = self._buffers[key] = np.empty(size, dtype=dtype)
+            flat = self._buffers[key] = np.zeros(size, dtype=dtype)
         return flat[:size].reshape(shape)
 
 
@@ -63,7 +63,7 @@ class Job:
 
 
 class Stage:
-    """Base of the stages. nodes: those it does, in order; it takes the first one's inputs and gives the last's output."""
+    """Base of the stages. nodes: those it does; it takes the first one's inputs and gives the last one's output."""
 
     def __init__(self, *nodes: Node) -> None:
         self.nodes = nodes

@@ -12,18 +12,21 @@ import os
 import pickle
 import pickletools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from xpcnn.atomic import atomic_write
 from xpcnn.errors import CheckpointError
-from xpcnn.formats._arrays import own, read_file, storable, unreadable
+from xpcnn.formats._arrays import own, storable, unreadable
 from xpcnn.formats._pickle_scan import scan
 from xpcnn.formats._pickle_standins import Builder, Constructor, Note
 
-__all__ = ["load_params_pickle", "load_pickle", "save_params_pickle"]
+__all__ = ["LIMIT", "load_params_pickle", "load_pickle", "save_params_pickle"]
 
+LIMIT = 2**32  # no parameter or data-set file of this kind comes near it
+
+_PIECE = 2**24
 _DEEPEST = 64  # lists in dicts in lists ...; parameter and data-set files need three
 
 
@@ -43,30 +46,76 @@ class _ArrayUnpickler(pickle.Unpickler):
         raise CheckpointError(f"the file refers to an outside object ({pid!r}), which is not allowed")
 
 
-def load_pickle(path: str | os.PathLike[str], *, encoding: str = "ASCII") -> object:
+def load_pickle(
+    source: str | os.PathLike[str] | bytes | BinaryIO, *, encoding: str = "ASCII", limit: int = LIMIT
+) -> object:
     """What a pickle of any protocol holds: arrays of numbers, booleans or text in dicts, lists and tuples.
 
+    source: a path, the pickle's own bytes, or a file opened for reading bytes, which is read from where it stands to
+    its end. limit: the most bytes that it may have; from a file no more than one beyond it are read.
     encoding: how Python 2's strings are read: "ASCII", "latin1", or "bytes" (CIFAR's files), as in `pickle.load`.
     Arrays that name the same object stay one object; each is writable and owns its memory.
 
-    Raises CheckpointError, with path and reason, for a file that is missing, truncated or damaged; that names
-    anything but NumPy's array constructors (the message says module.name); that holds object or structured arrays,
+    Raises CheckpointError, with path and reason, for a file that is missing, truncated, damaged or above the limit;
+    that names anything but NumPy's array constructors (the message says module.name); that holds object or structured arrays,
     sets, or objects of other kinds; that is nested more than 64 deep; or that declares more array bytes than it has.
     """
-    data = read_file(path)
+    data = _content(source, limit)
     try:
         scan(data)
         builder = Builder(len(data))
         return _build(_ArrayUnpickler(data, encoding, builder).load(), {}, 0)
     except CheckpointError as error:
-        raise unreadable(path, str(error)) from error
+        raise _refusal(source, str(error)) from error
     except UnicodeDecodeError as error:
         reason = f'it holds text that is not {error.encoding}; written by Python 2? Use encoding="latin1" or "bytes"'
-        raise unreadable(path, reason) from error
+        raise _refusal(source, reason) from error
     except MemoryError as error:
-        raise unreadable(path, "it asks for more memory than there is") from error
+        raise _refusal(source, "it asks for more memory than there is") from error
     except Exception as error:  # damaged bytes can make the unpickler raise almost anything
-        raise unreadable(path, f"damaged, or not a pickle: {type(error).__name__}: {error}") from error
+        raise _refusal(source, f"damaged, or not a pickle: {type(error).__name__}: {error}") from error
+
+
+def _content(source: Any, limit: int) -> bytes:
+    """The bytes of any source that `load_pickle` takes."""
+    if isinstance(source, bytes):
+        if len(source) > limit:
+            raise _refusal(source, f"{len(source):,} bytes, more than the limit of {limit:,}")
+        return source
+    if isinstance(source, str | os.PathLike):
+        try:
+            with open(source, "rb") as file:
+                return _read(file, source, limit)
+        except (OSError, ValueError) as error:
+            raise unreadable(source, error) from error
+    try:
+        return _read(source, source, limit)
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        raise _refusal(source, str(error)) from error
+
+
+def _read(file: Any, source: Any, limit: int) -> bytes:
+    pieces, left = [], limit + 1
+    # In pieces, for a buffered file sets aside at once whatever it is asked for.
+    while left and (piece := file.read(min(left, _PIECE))):
+        if not isinstance(piece, bytes):
+            raise _refusal(source, f'reading it gives {type(piece).__name__}, not bytes; open it with mode "rb"')
+        pieces.append(piece)
+        left -= len(piece)
+    if not left:
+        raise _refusal(source, f"it has more bytes than the limit of {limit:,}")
+    try:
+        return b"".join(pieces)
+    except MemoryError as error:
+        raise _refusal(source, "it is larger than the memory there is") from error
+
+
+def _refusal(source: Any, reason: str) -> CheckpointError:
+    """The error that says why a source could not be read, by its path where it has one."""
+    if isinstance(source, str | os.PathLike):
+        return unreadable(source, reason)
+    name = getattr(source, "name", None)
+    return CheckpointError(f"cannot read {repr(name) if isinstance(name, str) else 'the pickle'}: {reason}")
 
 
 def load_params_pickle(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

@@ -105,7 +105,9 @@ def _save(f: Function, lanes: int, seen: list[Value], floor: Value, out: Value, 
     f.store(kind, _at_least(f, kind, seen[0], floor), out, 4 * place)
 
 
-def _save_masked(f: Function, lanes: int, seen: list[Value], floor: Value, out: Value, other: Value, place: int) -> None:
+def _save_masked(
+    f: Function, lanes: int, seen: list[Value], floor: Value, out: Value, other: Value, place: int
+) -> None:
     kind = vector_type(lanes)
     y = f.load(kind, other, 4 * place)
     alive = f.let(f"fcmp ogt {kind} {y}, zeroinitializer")
@@ -113,7 +115,9 @@ def _save_masked(f: Function, lanes: int, seen: list[Value], floor: Value, out: 
     f.store(kind, f.let(f"select {_flags(kind)} {alive}, {kind} {seen[0]}, {kind} zeroinitializer"), out, 4 * place)
 
 
-def _save_pooled(f: Function, lanes: int, seen: list[Value], floor: Value, out: Value, other: Value, place: int) -> None:
+def _save_pooled(
+    f: Function, lanes: int, seen: list[Value], floor: Value, out: Value, other: Value, place: int
+) -> None:
     """seen: (0,0), (0,1), (1,0), (1,1) of the window. The first of equals wins, a NaN wins over everything."""
     kind, flags, whole = vector_type(lanes), f"<{lanes} x i1>", f"<{lanes} x i32>"
     best, index = seen[0], "zeroinitializer"

@@ -31,7 +31,7 @@ class Function:
     def text(self, attributes: str) -> str:
         arguments = ", ".join(f"{kind} {name}" for kind, name in zip(self.types, self.args, strict=True))
         body = "\n".join(self._lines)
-        return f'define void @{self.name}({arguments}) {attributes} {{\n{body}\n  ret void\n}}\n'
+        return f"define void @{self.name}({arguments}) {attributes} {{\n{body}\n  ret void\n}}\n"
 
     # ------------------------------------------------------------------------------------------------- values
     def _fresh(self, stem: str = "v") -> str:
@@ -72,7 +72,9 @@ class Function:
     def splat(self, scalar: Value, lanes: int, kind: str = "float") -> Value:
         """The scalar in every lane."""
         first = self.let(f"insertelement <{lanes} x {kind}> poison, {kind} {scalar}, i64 0")
-        return self.let(f"shufflevector <{lanes} x {kind}> {first}, <{lanes} x {kind}> poison, <{lanes} x i32> zeroinitializer")
+        return self.let(
+            f"shufflevector <{lanes} x {kind}> {first}, <{lanes} x {kind}> poison, <{lanes} x i32> zeroinitializer"
+        )
 
     # -------------------------------------------------------------------------------------------------- loops
     def loop(

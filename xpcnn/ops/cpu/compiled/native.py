@@ -106,7 +106,9 @@ def _cached_path(ir: str, host: Host) -> Path:
     import llvmlite
     import llvmlite.binding as llvm
 
-    identity = "\0".join([ir, host.cpu, host.features, llvm.get_process_triple(), llvmlite.__version__, str(llvm.llvm_version_info)])
+    identity = "\0".join(
+        [ir, host.cpu, host.features, llvm.get_process_triple(), llvmlite.__version__, str(llvm.llvm_version_info)]
+    )
     return cache_folder() / f"{hashlib.sha256(identity.encode()).hexdigest()[:40]}.o"
 
 
