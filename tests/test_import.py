@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-_HEAVY = ("cupy", "matplotlib", "rich", "typer", "PIL", "safetensors", "onnx", "mpi4py", "platformdirs", "torch")
+_HEAVY = ("cupy", "matplotlib", "rich", "typer", "PIL", "safetensors", "onnx", "mpi4py", "torch")
 
 _PUBLIC = {
     "xpcnn": "get_device get_array_module asnumpy XpcnnError DeviceError ShapeError DataError CheckpointError "

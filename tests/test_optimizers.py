@@ -445,3 +445,17 @@ def test_no_step_waits_for_a_gpu(device):
         stream.begin_capture()  # a wait inside a capture is an error
         optimizer.update(params, grads)
         stream.end_capture()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_state_taken_before_the_first_update_begins_anew(name):
+    def run(optimizer, params):
+        for k in range(3):
+            optimizer.update(params, {"W": np.full(3, 0.5 + k)})
+        return params["W"].tobytes()
+
+    fresh = make_optimizer(name)
+    untouched = fresh.state_dict()
+    expected = run(fresh, {"W": np.ones(3)})
+    fresh.load_state_dict(untouched)  # one that has made updates goes back to none
+    assert run(fresh, {"W": np.ones(3)}) == expected

@@ -234,8 +234,11 @@ class Network:
         self.executor.predict(self._input(x), visit=outputs.__setitem__)
         return outputs
 
-    def first_nonfinite(self, x: Any) -> str | None:
-        """Name of the first layer whose training-time output for x holds a NaN or an infinity; None: all finite."""
+    def first_nonfinite(self, x: Any, step: int | None = None) -> str | None:
+        """Name of the first layer whose training-time output for x holds a NaN or an infinity; None: all finite.
+
+        step: the training pass whose dropout masks to use (None: the next one's).
+        """
         found: list[str] = []
 
         def look(name: str, y: Array) -> None:
@@ -244,7 +247,7 @@ class Network:
 
         state = {name: a.copy() for name, a in self.state.items()}
         with np.errstate(all="ignore"):  # what would be warned of is what is looked for
-            self.executor.predict(self._input(x), train=True, step=self.step, visit=look)
+            self.executor.predict(self._input(x), train=True, step=self.step if step is None else step, visit=look)
         self.state.update(state)  # looking must not move the running statistics
         return found[0] if found else None
 

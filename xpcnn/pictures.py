@@ -41,8 +41,9 @@ def read_pictures(
 ) -> Pixels:
     """The pictures of a file as float32 (N, C, H, W) with (C, H, W) = `shape`, values 0..1.
 
-    path: whatever Pillow reads (made 8-bit as `load_image_folder` does for training), or .npy / .npz with one picture or several: (H, W),
-    (C, H, W), (H, W, C), those with N before them, or rows of C*H*W; whole numbers of 0..255 or floats of 0..1.
+    path: whatever Pillow reads, in 8 bits as `load_image_folder` reads it for training; or .npy / .npz with one
+    picture or several: (H, W), (C, H, W), (H, W, C), those with N before them, or rows of C*H*W; whole numbers of
+    0..255 or floats of 0..1.
     Other sizes are brought to (H, W) with smoothing, keeping their proportions, and filled up with their background.
     invert: "auto" turns dark ink on light paper round for grey networks of up to 32x32, "yes" and "no" force it.
     center: for grey 28x28 networks, cuts the ink out and places it as MNIST's was (LeCun et al. 1998): scaled into

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import oracles
 from xpcnn.device import Device, asnumpy
 from xpcnn.errors import ShapeError
 from xpcnn.executors.eager import EagerExecutor, deliver
 from xpcnn.graph import Node, build_graph
 from xpcnn.layers import Affine, Context, Layer, SoftmaxWithLoss, affine, conv, dropout, max_pool
+from xpcnn.ops.gradcheck import relative_error
 
 
 def _chain(dtype: str = "float64") -> dict[str, Node]:
@@ -163,6 +165,28 @@ def test_pieces_in_threads_are_those_one_after_another() -> None:
         for node, arrays in grads_a.items():
             for name, g in arrays.items():
                 np.testing.assert_array_equal(grads_b[node][name], g)
+
+
+def test_gradients_of_branches_meet() -> None:
+    items = [
+        ("a", affine(4)),
+        ("act", "tanh"),
+        ("b", affine(4)),
+        ("sum", "add", ["act", "b", "a", "act"]),
+        ("both", "concatenate", ["sum", "b", "input"]),
+        ("out", affine(3)),
+    ]
+    nodes = build_graph(items, (5,), 0, np.dtype("float64"), "he")
+    executor = _executor(nodes)
+    random = np.random.default_rng(2)
+    x, t = random.standard_normal((6, 5)), random.integers(0, 3, 6)
+    executor.gradient(x, t)
+    got = _grads(nodes)
+    for name, node in nodes.items():
+        for p, a in node.layer.params.items():
+            slopes = oracles.central_difference(lambda: float(executor.gradient(x, t)[0]), a)
+            # Central differences err by about 1e-10; a wrong gradient is wrong in its first digits.
+            assert relative_error(got[f"{name}.{p}"], slopes) < 1e-6, f"{name}.{p}"
 
 
 def test_a_layer_at_two_nodes_gets_the_sum_of_both_gradients() -> None:

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
+from xpcnn.cli.config import image_size
+from xpcnn.data.dataset import Dataset
+from xpcnn.data.registry import NAMES, load_dataset
 from xpcnn.device import Device, get_device
 from xpcnn.errors import ConfigError, TrainingError, XpcnnError
 
 __all__ = [
     "BatchSize",
+    "Colour",
     "DataDir",
     "DatasetName",
     "DeviceName",
     "Gpu",
+    "ImageSize",
     "ModelName",
     "Source",
     "choose_device",
     "guarded",
+    "lasting",
     "limit_threads",
+    "load_run_data",
     "say",
     "warn",
 ]
@@ -39,6 +47,13 @@ DatasetName = Annotated[
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="The folder to look for data in first.")]
 DeviceName = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:N, gpu or auto.")]
 Gpu = Annotated[bool, typer.Option("--gpu", help="The same as --device cuda.")]
+ImageSize = Annotated[
+    str | None,
+    typer.Option("--image-size", help="Bring a folder's pictures to 64 (a side) or 48x64 (height x width)."),
+]
+Colour = Annotated[
+    bool | None, typer.Option("--colour/--grey", help="A folder's pictures in colour or grey [as they are].")
+]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Samples a step.")]
 
 P = ParamSpec("P")
@@ -87,6 +102,50 @@ def choose_device(name: str | None, gpu: bool, default: str = "cpu") -> Device:
     if gpu and name not in (None, "cuda", "gpu") and not str(name).startswith("cuda:"):
         raise ConfigError(f"--gpu and --device {name} contradict each other; give one of them")
     return get_device(name or ("cuda" if gpu else default))
+
+
+def load_run_data(
+    config: Mapping[str, Mapping[str, Any]],
+    dataset: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    shape: tuple[int, ...] | None = None,
+) -> Dataset:
+    """A run's data set, or the one named instead, cut into training and test pictures by the run's seed.
+
+    shape: (C, H, W) that the run's network takes, if there is one yet: a folder's pictures are brought to it, else
+    to the configuration's image_size and colour. Raises DataError; ConfigError for a configured size or colour that
+    a data set of another kind does not have.
+    """
+    saved = config.get("data", {})
+    size, colour = image_size(saved.get("image_size")), saved.get("colour")
+    if shape is not None:
+        size, colour = (shape[1], shape[2]), shape[0] == 3
+    data = load_dataset(
+        dataset or saved.get("name", "mnist"),
+        data_dir or saved.get("dir"),
+        on_message=warn,
+        seed=config.get("train", {}).get("seed", 0),
+        image_size=size,
+        colour=colour,
+    )
+    C, H, W = data.image_shape
+    if shape is None and (size not in (None, (H, W)) or colour not in (None, C == 3)):
+        raise ConfigError(
+            f"--image-size, --colour and --grey are for folders of pictures; {data.name} has pictures of "
+            f"{data.image_shape} (C, H, W)"
+        )
+    return data
+
+
+def lasting(name: str, data: Dataset) -> dict[str, Any]:
+    """What a run's [data] notes of the data set called `name`, so that it is found and read again as it was."""
+    found: dict[str, Any] = {"name": name, "source": data.source, "classes": list(data.classes)}
+    if name == "mnist":
+        found["name"] = data.name  # where mnist was not to be had, the sample that stood in for it
+    elif data.name not in NAMES and Path(name).expanduser().is_dir():  # a folder of pictures
+        C, H, W = data.image_shape
+        found |= {"image_size": f"{H}x{W}", "colour": C == 3}
+    return found
 
 
 def limit_threads(threads: int | None) -> Any:

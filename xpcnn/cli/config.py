@@ -12,12 +12,20 @@ import tomli_w
 from xpcnn.atomic import atomic_write
 from xpcnn.errors import ConfigError
 
-__all__ = ["DEFAULTS", "merge", "read_config", "save_every", "write_config"]
+__all__ = ["DEFAULTS", "image_size", "merge", "read_config", "run_config", "save_every", "write_config"]
 
 # The whole layout of config.toml; None (left out in TOML) means: as the part itself decides.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "model": {"model": "simple"},
-    "data": {"name": "mnist", "dir": None, "augment": None, "classes": None, "source": None},
+    "data": {
+        "name": "mnist",
+        "dir": None,
+        "augment": None,
+        "image_size": None,
+        "colour": None,
+        "classes": None,
+        "source": None,
+    },
     "train": {
         "epochs": 20,
         "batch_size": 100,
@@ -75,11 +83,29 @@ def merge(*layers: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]
     for key in _REALS:
         if train[key] is not None and (not isinstance(train[key], int | float) or isinstance(train[key], bool)):
             raise ConfigError(f"{key} is a number, got {train[key]!r}")
+    data = merged["data"]
+    image_size(data["image_size"])
+    if not isinstance(data["colour"], bool | None):
+        raise ConfigError(f"colour is true or false, got {data['colour']!r}")
     return merged
 
 
+def run_config(source: Path) -> dict[str, dict[str, Any]]:
+    """The configuration of the run that `source` is, or lies in; {} where there is none. Raises ConfigError."""
+    path = (source if source.is_dir() else source.parent) / "config.toml"
+    if not path.is_file():
+        return {}
+    config = read_config(path)
+    merge(config)  # for its checks alone: what a file does not say must not look as if it had said it
+    return config
+
+
 def write_config(path: Path, config: Mapping[str, Mapping[str, Any]]) -> None:
-    """Writes a configuration as TOML, whole or not at all; what is None is left out."""
+    """Writes a configuration as TOML, whole or not at all, making its folder; what is None is left out."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the run folder {path.parent}: {error.strerror or error}") from error
     tables = {name: {k: v for k, v in table.items() if v is not None} for name, table in config.items()}
     with atomic_write(path) as file:
         tomli_w.dump(tables, file)
@@ -96,3 +122,14 @@ def save_every(text: str | int | None) -> tuple[int | None, float | None]:
     if word.isdecimal() and int(word):
         return int(word), None
     raise ConfigError(f"--save-every is a number of steps such as 500 or a time such as 30s or 5m, got {text!r}")
+
+
+def image_size(text: str | int | None) -> tuple[int, int] | None:
+    """(height, width) of --image-size: "64" is a square's side, "48x64" height and width."""
+    if text is None:
+        return None
+    sides = [] if isinstance(text, bool) else str(text).strip().lower().split("x")
+    # isascii: isdecimal alone lets other scripts' digits through, and int takes them.
+    if len(sides) in (1, 2) and all(side.isascii() and side.isdecimal() and int(side) for side in sides):
+        return int(sides[0]), int(sides[-1])
+    raise ConfigError(f"--image-size is a side such as 64 or height and width such as 48x64, got {text!r}")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import numpy as np
 import typer
 
-from xpcnn.cli.common import DataDir, DatasetName, ModelName, Source, say, warn
-from xpcnn.cli.predict import class_names, probabilities, run_config, wants_center
+from xpcnn.cli.common import DataDir, DatasetName, ModelName, Source, load_run_data, say, warn
+from xpcnn.cli.config import run_config
+from xpcnn.cli.predict import class_names, probabilities, reading
 from xpcnn.data.dataset import Dataset, as_float
-from xpcnn.data.registry import load_dataset
 from xpcnn.device import asnumpy
 from xpcnn.errors import CheckpointError, ConfigError, DataError
 from xpcnn.layers import Convolution, Pooling
@@ -148,7 +148,7 @@ def _activations(job: _Job) -> Figure:
     network = load_model(job.source, job.model)
     names = class_names(network, job.config)
     if job.picture is not None:
-        x = read_picture(job.picture, network.input_shape, center=wants_center(network, job.config))
+        x = read_picture(job.picture, network.input_shape, **reading(network, job.config))
         what = job.picture.name
     else:
         data = _data(job, network)
@@ -177,10 +177,7 @@ def _responses(job: _Job) -> Figure:
 
 def _data(job: _Job, network: Network) -> Dataset:
     """The data set that was named, or the run's own, with the run's own split into training and test pictures."""
-    saved = job.config.get("data", {})
-    seed = job.config.get("train", {}).get("seed", 0)
-    name = job.dataset or saved.get("name", "mnist")
-    data = load_dataset(name, job.data_dir or saved.get("dir"), on_message=warn, seed=seed)
+    data = load_run_data(job.config, job.dataset, job.data_dir, network.input_shape)
     K = network.output_shape[0]
     if data.image_shape != network.input_shape or len(data.classes) != K:
         raise ConfigError(

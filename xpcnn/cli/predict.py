@@ -11,7 +11,8 @@ import numpy as np
 import typer
 
 from xpcnn.cli.common import BAD_INPUT, DeviceName, Gpu, ModelName, Source, choose_device, say, warn
-from xpcnn.cli.config import merge, read_config
+from xpcnn.cli.config import run_config
+from xpcnn.data.registry import NAMES
 from xpcnn.device import asnumpy
 from xpcnn.errors import CheckpointError, ConfigError, DataError
 from xpcnn.models.files import load_model
@@ -19,7 +20,7 @@ from xpcnn.network import Network
 from xpcnn.ops.reference import softmax
 from xpcnn.pictures import read_pictures
 
-__all__ = ["class_names", "predict", "probabilities", "run_config", "wants_center"]
+__all__ = ["class_names", "predict", "probabilities", "reading"]
 
 _DIGITS = ("mnist", "mnist-5k")
 
@@ -53,12 +54,12 @@ def predict(
     network = load_model(source, model, device=choose_device(device, gpu))
     config = run_config(source)
     names = class_names(network, config, classes)
-    centered = center == "yes" or (center == "auto" and wants_center(network, config))
+    how = reading(network, config, invert.value, center.value)
     found: list[dict[str, Any]] = []
     failed = False
     for path in pictures:
         try:
-            x = read_pictures(path, network.input_shape, invert=invert.value, center=centered)
+            x = read_pictures(path, network.input_shape, **how)
         except DataError as error:
             warn(str(error))
             found.append({"file": str(path), "error": str(error)})
@@ -90,16 +91,6 @@ def probabilities(network: Network, x: Any, source: object) -> np.ndarray[Any, A
     return shares
 
 
-def run_config(source: Path) -> dict[str, dict[str, Any]]:
-    """The configuration of the run that `source` is, or lies in; {} where there is none. Raises ConfigError."""
-    path = (source if source.is_dir() else source.parent) / "config.toml"
-    if not path.is_file():
-        return {}
-    config = read_config(path)
-    merge(config)  # for its checks alone: what a file does not say must not look as if it had said it
-    return config
-
-
 def class_names(network: Network, config: dict[str, dict[str, Any]], given: str | None = None) -> list[str]:
     """Names of the network's classes: those given, else the run's, else numbers. Raises ConfigError."""
     K = network.output_shape[0]
@@ -112,6 +103,20 @@ def class_names(network: Network, config: dict[str, dict[str, Any]], given: str 
     return [str(name) for name in saved] if isinstance(saved, list) and len(saved) == K else [str(k) for k in range(K)]
 
 
-def wants_center(network: Network, config: dict[str, dict[str, Any]]) -> bool:
-    """Whether pictures should be laid out as MNIST's: grey 28x28, and no run says it saw anything but digits."""
-    return network.input_shape == (1, 28, 28) and config.get("data", {}).get("name", "mnist") in _DIGITS
+def reading(
+    network: Network, config: dict[str, dict[str, Any]], invert: str = "auto", center: str = "auto"
+) -> dict[str, Any]:
+    """How `read_pictures` reads pictures for a network: its `invert` and `center`, "auto" decided by the run's data.
+
+    Laid out as MNIST's are those for grey 28x28, unless the run saw something else than digits. Nothing is turned
+    round where the run saw a folder of pictures: that is how it saw these, too.
+    """
+    data = config.get("data", {})
+    name = data.get("name", "mnist")
+    digits = network.input_shape == (1, 28, 28) and name in _DIGITS
+    # `xpcnn train` notes the size of a folder's pictures, so a run with one and a name of its own saw a folder.
+    folder = name not in NAMES and "image_size" in data
+    return {
+        "invert": "no" if invert == "auto" and folder else invert,
+        "center": center == "yes" or (center == "auto" and digits),
+    }

@@ -16,20 +16,23 @@ import typer
 from xpcnn.cli.common import (
     INTERRUPTED,
     BatchSize,
+    Colour,
     DataDir,
     DatasetName,
     DeviceName,
     Gpu,
+    ImageSize,
     ModelName,
     choose_device,
+    lasting,
     limit_threads,
+    load_run_data,
     say,
     warn,
 )
 from xpcnn.cli.config import merge, read_config, save_every, write_config
 from xpcnn.data.augment import parse_augment
 from xpcnn.data.dataset import Dataset
-from xpcnn.data.registry import load_dataset
 from xpcnn.device import Device
 from xpcnn.errors import CheckpointError, ConfigError
 from xpcnn.layers.loss import SoftmaxWithLoss
@@ -46,6 +49,8 @@ def train(
     model: ModelName = None,
     dataset: DatasetName = None,
     data_dir: DataDir = None,
+    image_size: ImageSize = None,
+    colour: Colour = None,
     device: DeviceName = None,
     gpu: Gpu = False,
     epochs: Annotated[int | None, typer.Option(help="Whole passes over the training data (20).")] = None,
@@ -73,7 +78,7 @@ def train(
     """Train a network on a data set; everything the run is lies in one folder."""
     flags: dict[str, dict[str, Any]] = {
         "model": {"model": model, "seed": seed},  # over a file's own [model] seed too
-        "data": {"name": dataset, "dir": None if data_dir is None else str(data_dir), "augment": augment},
+        "data": {"name": dataset, "augment": augment, "image_size": image_size, "colour": colour},
         "train": {
             "epochs": epochs,
             "batch_size": batch_size,
@@ -88,24 +93,25 @@ def train(
             "save_every": save_every_,
         },
     }
+    if data_dir is not None:
+        flags["data"]["dir"] = str(data_dir)
     if resume is not None:
         settings = _resumed(resume, flags, config, out)
     else:
         settings = merge(read_config(config) if config else {}, flags)
     choice = choose_device(settings["train"]["device"], gpu)
     limit_threads(settings["train"]["threads"])
-    data = load_dataset(
-        settings["data"]["name"], settings["data"]["dir"], on_message=warn, seed=settings["train"]["seed"]
-    )
+    data = load_run_data(settings)
     network = _network(settings, data, choice)
     settings["model"] = {**network.config, "seed": network.seed}
-    settings["data"] |= {"name": _lasting_name(settings["data"]["name"], data), "source": data.source}
-    settings["data"]["classes"] = list(data.classes)
+    settings["data"] |= lasting(settings["data"]["name"], data)
     folder = resume or _new_folder(out, settings)
     trainer = _trainer(settings, network, data, folder, quiet)
     if resume is not None:
         load_checkpoint(resume / "last.ckpt", trainer)
-    _write_settings(folder, settings)  # only now, when nothing is wrong with them; a resumed run may have more epochs
+    write_config(
+        folder / "config.toml", settings
+    )  # only now, when nothing is wrong with them; a resumed run may have more epochs
     if not quiet:
         _announce(settings, network, data, trainer, choice)
     with _stop_on_signals(trainer), warnings.catch_warnings():
@@ -123,7 +129,7 @@ def _resumed(
         raise CheckpointError(f"{folder} holds no last.ckpt to resume from; start afresh with --out {folder}")
     changeable = {"epochs", "device", "threads", "save_every"}
     fixed = [k for name in ("model", "train") for k, v in flags[name].items() if v is not None and k not in changeable]
-    fixed += [k for k in ("name", "augment") if flags["data"][k] is not None]
+    fixed += [k for k, v in flags["data"].items() if v is not None and k != "dir"]
     fixed += [name for name, path in (("config", config), ("out", out)) if path is not None]
     if fixed:
         raise ConfigError(
@@ -131,11 +137,6 @@ def _resumed(
             f"({', '.join(sorted(changeable))} and the data folder can)"
         )
     return merge(read_config(folder / "config.toml"), flags)
-
-
-def _lasting_name(name: str, data: Dataset) -> str:
-    """The name under which `data` is found again: where mnist was not to be had, the sample that stood in for it."""
-    return data.name if name == "mnist" else name
 
 
 def _network(settings: Mapping[str, Mapping[str, Any]], data: Dataset, device: Device) -> Network:
@@ -165,14 +166,6 @@ def _new_folder(out: Path | None, settings: Mapping[str, Mapping[str, Any]]) -> 
     if (folder / "config.toml").exists():
         raise ConfigError(f"{folder} holds a run already; go on with it (--resume {folder}) or name another --out")
     return folder
-
-
-def _write_settings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot make the run folder {folder}: {error.strerror or error}") from error
-    write_config(folder / "config.toml", settings)
 
 
 def _trainer(

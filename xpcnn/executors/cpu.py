@@ -179,8 +179,8 @@ def _collect(whole: Array | None, here: slice, length: int, part: Array | None) 
         return None
     if whole is None:
         if part.ndim == 4 and part.transpose(0, 2, 3, 1).flags.c_contiguous:
-            n, C, H, W = length, *part.shape[1:]
-            whole = np.empty((n, H, W, C), dtype=part.dtype).transpose(0, 3, 1, 2)
+            _, C, H, W = part.shape
+            whole = np.empty((length, H, W, C), dtype=part.dtype).transpose(0, 3, 1, 2)
         else:
             whole = np.empty((length, *part.shape[1:]), dtype=part.dtype)
     whole[here] = part

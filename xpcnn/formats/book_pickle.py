@@ -18,7 +18,7 @@ import numpy as np
 
 from xpcnn.atomic import atomic_write
 from xpcnn.errors import CheckpointError
-from xpcnn.formats._arrays import own, storable, unreadable
+from xpcnn.formats._arrays import own, read_file, storable, unreadable
 from xpcnn.formats._pickle_scan import scan
 from xpcnn.formats._pickle_standins import Builder, Constructor, Note
 
@@ -26,7 +26,7 @@ __all__ = ["LIMIT", "load_params_pickle", "load_pickle", "save_params_pickle"]
 
 LIMIT = 2**32  # no parameter or data-set file of this kind comes near it
 
-_PIECE = 2**24
+_PIECE = 2**20
 _DEEPEST = 64  # lists in dicts in lists ...; parameter and data-set files need three
 
 
@@ -57,8 +57,9 @@ def load_pickle(
     Arrays that name the same object stay one object; each is writable and owns its memory.
 
     Raises CheckpointError, with path and reason, for a file that is missing, truncated, damaged or above the limit;
-    that names anything but NumPy's array constructors (the message says module.name); that holds object or structured arrays,
-    sets, or objects of other kinds; that is nested more than 64 deep; or that declares more array bytes than it has.
+    that names anything but NumPy's array constructors (the message says module.name); that holds object or structured
+    arrays, sets, or objects of other kinds; that is nested more than 64 deep; or that declares more array bytes than
+    it has.
     """
     data = _content(source, limit)
     try:
@@ -78,36 +79,33 @@ def load_pickle(
 
 def _content(source: Any, limit: int) -> bytes:
     """The bytes of any source that `load_pickle` takes."""
-    if isinstance(source, bytes):
-        if len(source) > limit:
-            raise _refusal(source, f"{len(source):,} bytes, more than the limit of {limit:,}")
-        return source
     if isinstance(source, str | os.PathLike):
-        try:
-            with open(source, "rb") as file:
-                return _read(file, source, limit)
-        except (OSError, ValueError) as error:
-            raise unreadable(source, error) from error
-    try:
-        return _read(source, source, limit)
-    except (OSError, ValueError) as error:  # ValueError: it is closed
-        raise _refusal(source, str(error)) from error
-
-
-def _read(file: Any, source: Any, limit: int) -> bytes:
-    pieces, left = [], limit + 1
-    # In pieces, for a buffered file sets aside at once whatever it is asked for.
-    while left and (piece := file.read(min(left, _PIECE))):
-        if not isinstance(piece, bytes):
-            raise _refusal(source, f'reading it gives {type(piece).__name__}, not bytes; open it with mode "rb"')
-        pieces.append(piece)
-        left -= len(piece)
-    if not left:
+        size = os.path.getsize(source) if os.path.isfile(source) else 0
+        data = read_file(source) if size <= limit else b""
+    elif isinstance(source, bytes):
+        data, size = source, len(source)
+    else:
+        data = _read(source, limit)
+        size = len(data)
+    if size > limit:
         raise _refusal(source, f"it has more bytes than the limit of {limit:,}")
+    return data
+
+
+def _read(file: BinaryIO, limit: int) -> bytes:
+    """The rest of a file, or one byte more than `limit`."""
+    pieces: list[bytes] = []
+    left = limit + 1
     try:
+        # In pieces, for a buffered file sets aside at once whatever it is asked for.
+        while left > 0 and (piece := file.read(min(left, _PIECE))):
+            if not isinstance(piece, bytes):
+                raise _refusal(file, f'reading it gives {type(piece).__name__}, not bytes; open it with mode "rb"')
+            pieces.append(piece)
+            left -= len(piece)
         return b"".join(pieces)
-    except MemoryError as error:
-        raise _refusal(source, "it is larger than the memory there is") from error
+    except (OSError, ValueError, MemoryError) as error:  # ValueError: it is closed
+        raise _refusal(file, str(error) or "it is larger than the memory there is") from error
 
 
 def _refusal(source: Any, reason: str) -> CheckpointError:

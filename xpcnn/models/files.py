@@ -63,7 +63,10 @@ def load_model(
         config = {"model": model, **({} if config.get("model") != model else config)}
     folder_config = path.parent / "config.toml"
     if not config and folder_config.is_file():
-        config = tomllib.loads(folder_config.read_text(encoding="utf-8")).get("model", {})
+        try:
+            config = tomllib.loads(folder_config.read_text(encoding="utf-8")).get("model", {})
+        except ValueError as error:
+            raise ConfigError(f"cannot read {folder_config}: {error}") from error
     if not config:
         raise ConfigError(f'{path} does not say which model its parameters belong to; name it, such as model="simple"')
     network = make_model(config, **{"seed": 0, **more}, device=device)

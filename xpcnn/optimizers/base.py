@@ -109,7 +109,10 @@ class Optimizer:
                 expected = ", ".join(f"{slot}.<parameter>" for slot in self.slots) or "nothing else"
                 raise CheckpointError(f'{type(self).__name__} keeps no {key!r}; its state is "t" and {expected}')
             loaded[slot][name] = array
+        untouched = steps == 0 and not any(loaded.values())  # taken before the first update: no arrays yet
         for slot, arrays in loaded.items():
+            if untouched:
+                break
             known = {name: (array.shape, array.dtype) for name, array in self._state[slot].items()}
             other = next(iter(loaded.values()))
             _check_names(slot, arrays, known or other)
@@ -117,7 +120,7 @@ class Optimizer:
                 _check_array(f"{slot}.{name}", arrays[name], shape, dtype)
         self._t = int(steps)
         self._state = {slot: {name: array.copy() for name, array in held.items()} for slot, held in loaded.items()}
-        self._loaded = True
+        self._loaded = not untouched
 
     def _prepare(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> ModuleType:
         """Checks the arrays against each other and has state of the same names, shapes and device; gives `xp`."""

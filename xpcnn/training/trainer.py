@@ -234,10 +234,6 @@ class Trainer:
         """Puts the trainer and its network where `state` found them. Raises CheckpointError where they do not fit."""
         self.network.load_arrays(_group(arrays, "network/"), source)
         held = {name: self.network.device.asarray(a) for name, a in _group(arrays, "optimizer/").items()}
-        if not arrays.get("optimizer/t", True):  # before its first update an optimizer has no arrays: they begin at 0
-            xp = self.network.device.xp
-            for slot in self.optimizer.slots:
-                held |= {f"{slot}.{name}": xp.zeros_like(a) for name, a in self.network.params.items()}
         self.optimizer.load_state_dict(held)
         self.epoch, self.batch = values["epoch"], values["batch"]
         self.step_count, self.network.step = values["step_count"], values["network_step"]

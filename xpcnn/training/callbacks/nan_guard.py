@@ -40,5 +40,5 @@ class NanGuard(Callback):
         for name, a in network.params.items():
             if not bool(xp.isfinite(a).all()):
                 return f"parameter {name} holds NaN or infinity"
-        layer = network.first_nonfinite(x)
+        layer = network.first_nonfinite(x, step=network.step - 1)  # the pass has counted itself already
         return f"layer {layer} gives NaN or infinity" if layer else "the scores are finite, their loss is not"

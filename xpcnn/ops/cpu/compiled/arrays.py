@@ -9,7 +9,10 @@ import numpy as np
 
 from xpcnn.errors import ShapeError
 
-__all__ = ["Bound", "Place", "flat", "place"]
+__all__ = ["FLOAT", "INDEX", "Bound", "Place", "flat", "place"]
+
+FLOAT = np.dtype(np.float32)
+INDEX = np.dtype(np.uint8)
 
 
 class Bound:
@@ -43,13 +46,13 @@ def _address(name: str, a: np.ndarray[Any, Any], write: bool) -> int:
     return int(a.ctypes.data)
 
 
-def _check(name: str, a: Any, shape: tuple[int, ...], dtype: type) -> None:
+def _check(name: str, a: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if not isinstance(a, np.ndarray) or a.dtype != dtype or a.shape != shape or not a.flags.aligned:
         found = f"{a.dtype} of shape {a.shape}" if isinstance(a, np.ndarray) else f"a {type(a).__name__}"
-        raise ShapeError(f"{name} must be {np.dtype(dtype)} of shape {shape}, aligned; got {found}")
+        raise ShapeError(f"{name} must be {dtype} of shape {shape}, aligned; got {found}")
 
 
-def place(name: str, a: Any, shape: tuple[int, ...], dtype: type = np.float32, write: bool = False) -> Place:
+def place(name: str, a: Any, shape: tuple[int, ...], dtype: np.dtype[Any] = FLOAT, write: bool = False) -> Place:
     """Checks an (N, H, W, C) array whose images and rows may lie apart, but not its pixels and channels."""
     _check(name, a, shape, dtype)
     (image, row, pixel, element), size = a.strides, a.itemsize
@@ -60,7 +63,7 @@ def place(name: str, a: Any, shape: tuple[int, ...], dtype: type = np.float32, w
 
 def flat(name: str, a: Any, shape: tuple[int, ...], write: bool = False) -> int:
     """Checks a C-contiguous float32 array; its address."""
-    _check(name, a, shape, np.float32)
+    _check(name, a, shape, FLOAT)
     if not a.flags.c_contiguous:
         raise ShapeError(f"{name} must be C-contiguous; got strides {a.strides} for shape {shape}")
     return _address(name, a, write)

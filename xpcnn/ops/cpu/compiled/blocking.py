@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from xpcnn.ops.cpu.compiled.ir import Function, Value
@@ -42,7 +43,8 @@ class Shape(NamedTuple):
         return self.FW * self.C
 
 
-class Cut(NamedTuple):
+@dataclass(frozen=True)
+class Cut:
     """`length` things taken `size` at a time; the last block is moved back to end with the last thing.
 
     So one piece of code serves all blocks and nothing outside is touched, without masks: where the size does not

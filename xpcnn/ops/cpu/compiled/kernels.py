@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpcnn.errors import ShapeError
-from xpcnn.ops.cpu.compiled.arrays import Bound, Place, flat, place
+from xpcnn.ops.cpu.compiled.arrays import INDEX, Bound, Place, flat, place
 from xpcnn.ops.cpu.compiled.blocking import Shape
 from xpcnn.ops.cpu.compiled.elementwise import unpool_ir
 from xpcnn.ops.cpu.compiled.forward import forward_ir
@@ -122,7 +122,7 @@ class ConvKernels:
         N, OH, x_at = self._input("x", x)
         shape = (N, OH // 2, self.OW // 2, self.shape.FN)
         out_at = place("out", out, shape, write=True)
-        index_at = place("index", index, shape, np.uint8, write=True)
+        index_at = place("index", index, shape, INDEX, write=True)
         w_at = self._weights("w", w)
         if not out.size:
             return Bound([], ())
@@ -180,7 +180,7 @@ class ConvKernels:
         rows, columns = OH // 2, self.OW // 2
         shape = (N, rows, columns, FN)
         g_at = place("g", g, (N, OH, self.OW, FN), write=True)
-        dout_at, index_at = place("dout", dout, shape), place("index", index, shape, np.uint8)
+        dout_at, index_at = place("dout", dout, shape), place("index", index, shape, INDEX)
         y_at = dout_at if y is None else place("y", y, shape)
         kernel = _unpool(FN, self.host, y is not None)
         calls: list[_Call] = []
@@ -206,7 +206,7 @@ class ConvKernels:
             raise ShapeError(f"{name} must be (N, Hp >= {shape.FH}, {shape.IW}, {shape.C}); got {np.shape(x)}")
         N, Hp = x.shape[:2]
         at = place(name, x, (N, Hp, shape.IW, shape.C))
-        if Hp > 1 and at.row != shape.row:
+        if N and Hp > 1 and at.row != shape.row:
             raise ShapeError(f"{name}'s rows must lie one after another, {shape.row} bytes apart; they are {at.row}")
         return N, (Hp - shape.FH) // shape.stride_h + 1, at
 
