@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from xpcnn.errors import ConfigError, ShapeError
 from xpcnn.initializers import initial_weight
 from xpcnn.layers.activation import Sigmoid, Tanh
 from xpcnn.layers.base import Layer, Shape
-from xpcnn.layers.spec import WORDS, How, Spec, spec_of
+from xpcnn.layers.spec import How, Spec, spec_of
 from xpcnn.rng import generator
 
 __all__ = ["INPUT", "Node", "build_graph"]
@@ -57,14 +58,30 @@ def _parts(item: object, previous: str) -> tuple[str | None, object, tuple[str, 
     return item[0], item[1], (inputs,) if isinstance(inputs, str) else tuple(inputs)
 
 
-def _squashes(item: object) -> bool:
-    """Whether an entry is a sigmoid or tanh, before which Xavier's initial weights suit better than He's."""
-    layer = item[1] if isinstance(item, tuple) and len(item) > 1 else item
-    return (
-        (isinstance(layer, str) and layer.lower() in ("sigmoid", "tanh") and layer.lower() in WORDS)
-        or isinstance(layer, Sigmoid | Tanh)
-        or (isinstance(layer, Spec) and layer.kind in ("sigmoid", "tanh"))
-    )
+def _squashes(layer: Spec | Layer) -> bool:
+    """Whether this is a sigmoid or tanh, before which Xavier's initial weights suit better than He's."""
+    return isinstance(layer, Sigmoid | Tanh) or (isinstance(layer, Spec) and layer.kind in ("sigmoid", "tanh"))
+
+
+def _free_name(spec: Spec | Layer, entries: list[object], taken: list[str]) -> str:
+    """A name such as "conv2" that no entry before has and no entry was given."""
+    kind = spec.kind if isinstance(spec, Spec) else type(spec).__name__.lower()
+    names = {INPUT, *taken, *(entry[0] for entry in entries if isinstance(entry, tuple))}
+    return next(name for i in itertools.count(1) if (name := f"{kind}{i}") not in names)
+
+
+def _built(
+    name: str, spec: Spec | Layer, inputs: tuple[str, ...], shapes: dict[str, Shape], make: _InitialParameters
+) -> tuple[Layer, Shape]:
+    """The layer and its output's shape; errors name the layer and what comes before it."""
+    arriving = tuple(shapes[n] for n in inputs)
+    try:
+        layer = spec.build(arriving, make) if isinstance(spec, Spec) else spec
+        if layer.inputs is not None and len(inputs) != layer.inputs:
+            raise ShapeError(f"takes {layer.inputs} input(s), got {len(inputs)}: {', '.join(inputs)}")
+        return layer, layer.output_shape(*arriving)
+    except (ShapeError, ConfigError) as error:
+        raise type(error)(f"layer {name!r} after {', '.join(map(repr, inputs))}: {error}") from error
 
 
 def build_graph(
@@ -84,16 +101,15 @@ def build_graph(
         raise ShapeError(f"input_shape is one sample's shape without N, such as (1, 28, 28); got {input_shape!r}")
     if not entries:
         raise ConfigError("a network needs at least one layer")
+    parts = []
+    for entry in entries:
+        previous = parts[-1][0] if parts else INPUT
+        given, thing, inputs = _parts(entry, previous)
+        spec = spec_of(thing)
+        parts.append((given or _free_name(spec, entries, [name for name, _, _ in parts]), spec, inputs))
     nodes: dict[str, Node] = {}
     shapes: dict[str, Shape] = {INPUT: shape_in}
-    counts: dict[str, int] = {}
-    previous = INPUT
-    for i, item in enumerate(entries):
-        given, thing, inputs = _parts(item, previous)
-        spec = spec_of(thing)
-        kind = spec.kind if isinstance(spec, Spec) else type(spec).__name__.lower()
-        counts[kind] = counts.get(kind, 0) + 1
-        name = given or f"{kind}{counts[kind]}"
+    for i, (name, spec, inputs) in enumerate(parts):
         if name in shapes:
             raise ConfigError(f"two layers are called {name!r}; every name of a network is its own")
         unknown = [n for n in inputs if n not in shapes]
@@ -101,23 +117,14 @@ def build_graph(
             raise ConfigError(f"layer {name!r} takes {unknown or 'nothing'}; before it there are {', '.join(shapes)}")
         auto = init
         if init == "auto":
-            auto = "xavier" if i + 1 < len(entries) and _squashes(entries[i + 1]) else "he"
-        arriving = tuple(shapes[n] for n in inputs)
-        try:
-            layer = (
-                spec.build(arriving, _InitialParameters(seed, name, dtype, auto)) if isinstance(spec, Spec) else spec
-            )
-            if layer.inputs is not None and len(inputs) != layer.inputs:
-                raise ShapeError(f"takes {layer.inputs} input(s), got {len(inputs)}: {', '.join(inputs)}")
-            shape = layer.output_shape(*arriving)
-        except ShapeError as error:
-            raise ShapeError(f"layer {name!r} after {', '.join(map(repr, inputs))}: {error}") from error
+            auto = "xavier" if i + 1 < len(parts) and _squashes(parts[i + 1][1]) else "he"
+        layer, shape = _built(name, spec, inputs, shapes, _InitialParameters(seed, name, dtype, auto))
         learned_before = any(n != INPUT and (nodes[n].needs_dx or nodes[n].layer.params) for n in inputs)
         nodes[name] = Node(name, layer, inputs, shape, bool(learned_before))
         shapes[name] = shape
-        previous = name
+    last = parts[-1][0]
     used = {n for node in nodes.values() for n in node.inputs}
-    loose = [n for n in nodes if n not in used and n != previous]
+    loose = [n for n in nodes if n not in used and n != last]
     if loose:
         raise ConfigError(f"nothing takes the output of {', '.join(map(repr, loose))}, and only the last layer may end")
     return nodes

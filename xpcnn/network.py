@@ -22,6 +22,7 @@ from xpcnn.layers.loss import SoftmaxWithLoss
 from xpcnn.layers.spec import How
 from xpcnn.ops.gradcheck import numerical_gradient
 from xpcnn.ops.reference import check_labels
+from xpcnn.network_words import check_batch, summary_of
 from xpcnn.params import ArrayView, Place, book_names, layer_names, match_arrays, state_names
 from xpcnn.rng import fresh_seed
 
@@ -136,19 +137,7 @@ class Network:
 
     def _input(self, x: Any) -> Array:
         """x on the network's device and of its dtype. Raises ShapeError where it is not a batch for it."""
-        shape = tuple(np.shape(x))
-        if shape[1:] != self.input_shape or not shape:
-            hint = ""
-            if shape == self.input_shape:
-                hint = "; this is a single sample, make a batch of it with x[None]"
-            elif len(shape) == 2 and shape[1] == math.prod(self.input_shape):
-                hint = f"; these are flat, use x.reshape(-1, {', '.join(map(str, self.input_shape))}) or flatten=False"
-            elif len(shape) == 4 and (shape[3], *shape[1:3]) == self.input_shape:
-                hint = "; these have their channels last (NHWC), use x.transpose(0, 3, 1, 2)"
-            raise ShapeError(
-                f"layer {next(iter(self.nodes))!r} takes a batch of shape (N, {', '.join(map(str, self.input_shape))}), "
-                f"got {shape}{hint}"
-            )
+        check_batch(tuple(np.shape(x)), self.input_shape, next(iter(self.nodes)))
         return self.device.asarray(x, self.dtype)
 
     def _labels(self, t: Any, N: int) -> Array:
@@ -282,26 +271,7 @@ class Network:
 
     def summary(self, plan: bool = False) -> str:
         """A table: each layer's name, kind, output shape and number of parameters; plan: also how each is done."""
-        rows = [("layer", "kind", "output", "parameters", "after")]
-        for node in self.nodes.values():
-            count = sum(a.size for a in node.layer.params.values())
-            kind = type(node.layer).__name__
-            rows.append(
-                (node.name, kind, str(("N", *node.shape)).replace("'", ""), f"{count:,}", ", ".join(node.inputs))
-            )
-        total = f"{sum(a.size for a in self.params.values()):,}"
-        widths = [max(len(row[i]) for row in rows) for i in range(5)]
-        lines = [
-            "  ".join(
-                cell.rjust(w) if i == 3 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        ]
-        lines.insert(1, "-" * max(map(len, lines)))
-        lines.append(f"{total} parameters, {self.dtype}, on {self.device.name}")
-        if plan:
-            lines.append(self.executor.describe())
-        return "\n".join(line.rstrip() for line in lines)
+        return summary_of(self.nodes, f"{self.dtype}, on {self.device.name}", self.executor.describe() if plan else "")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self.nodes)} layers on {self.device.name}>"

@@ -1,9 +1,13 @@
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from xpcnn.data.dataset import as_float
 from xpcnn.data.image_folder import load_image_folder
 from xpcnn.errors import DataError
+from xpcnn.pictures import read_picture
 
 
 def save(path, array, **options):
@@ -78,6 +82,87 @@ def test_size(grey):
     assert load_image_folder(grey, size=8).image_shape == (1, 8, 8)
     with pytest.raises(DataError, match="size"):
         load_image_folder(grey, size=0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "box"),  # box: the rows and columns that the picture itself takes up
+    [
+        ((40, 20), 12, (slice(0, 12), slice(3, 9))),
+        ((10, 30), (9, 12), (slice(2, 6), slice(0, 12))),
+        ((3, 6), 12, (slice(3, 9), slice(0, 12))),  # enlarged
+    ],
+)
+def test_proportions_are_kept_and_the_rest_is_background(tmp_path, shape, size, box):
+    picture = np.full((*shape, 3), [10, 200, 90], np.uint8)
+    picture[1:-1, 1:-1] = [250, 0, 0]
+    for number in range(2):
+        save(tmp_path / "a" / f"{number}.png", picture)
+    x = load_image_folder(tmp_path, size=size).x_train[0]
+    inside = np.zeros(x.shape[1:], bool)
+    inside[box] = True
+    assert (x[:, ~inside].T == [10, 200, 90]).all()
+    red = x[0] > 130  # all of the patch but what is smoothed away at its edge
+    assert red.any()
+    assert not red[~inside].any()
+    rows, columns = np.nonzero(red)
+    # The patch is the picture less one pixel on each side, so its extent scales by the same factor both ways.
+    scale = (box[0].stop - box[0].start) / shape[0]
+    assert np.ptp(rows) + 1 == pytest.approx((shape[0] - 2) * scale, abs=1.01)
+    assert np.ptp(columns) + 1 == pytest.approx((shape[1] - 2) * scale, abs=1.01)
+
+
+@pytest.fixture
+def odd_ones(tmp_path):
+    """A folder with pictures of differing sizes and kinds, and their paths in the order of x_train."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "1.png": rng.integers(0, 256, (30, 17, 3), np.uint8),
+        "2.png": rng.integers(0, 256, (9, 21), np.uint8),
+        "3.png": rng.integers(0, 256, (25, 20, 4), np.uint8),
+        "4.png": rng.integers(0, 65536, (20, 31), np.uint16),
+        "5.png": np.dstack([np.full((13, 40), 255, np.uint8), rng.integers(0, 256, (13, 40), np.uint8)]),
+        "6.jpg": rng.integers(0, 256, (40, 10, 3), np.uint8),
+        "7.gif": rng.integers(0, 256, (5, 6), np.uint8),
+        "8.tif": rng.random((11, 12), np.float32),
+        "9.png": rng.integers(0, 256, (12, 16), np.uint8),  # of the very size that is asked for
+    }
+    paths = [save(tmp_path / "train" / "a" / name, array) for name, array in arrays.items()]
+    save(tmp_path / "test" / "a" / "1.png", np.zeros((2, 2), np.uint8))
+    return tmp_path, paths
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_training_and_predicting_see_the_same_bits(odd_ones, colour):
+    folder, paths = odd_ones
+    data = load_image_folder(folder, size=(12, 16), colour=colour)
+    for x, path in zip(data.x_train, paths, strict=True):
+        np.testing.assert_array_equal(read_picture(path, data.image_shape, invert="no"), as_float(x), str(path))
+
+
+def test_light_ink_on_nothing_is_not_lost_in_grey(tmp_path):
+    ink = np.full((4, 4, 2), 255, np.uint8)
+    ink[:, :2, 1] = 0
+    for number in range(2):
+        save(tmp_path / "a" / f"{number}.png", ink)
+    assert load_image_folder(tmp_path).x_train[0, 0, 0].tolist() == [0, 0, 255, 255]
+    assert (load_image_folder(tmp_path, colour=True).x_train == 255).all()
+
+
+def test_deep_pixels_without_a_known_white(grey):
+    save(grey / "cat" / "z.tif", np.full((4, 6), 2.5, np.float32))
+    with pytest.raises(DataError, match=r"z\.tif: its pixels lie outside 0\.\.1"):
+        load_image_folder(grey)
+
+
+def test_remarks_on_metadata_are_kept_silent(grey):
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x0f\x01\x02\0\xff\0\0\0\xf0\0\0\0"  # points behind its end
+    path = save(grey / "cat" / "z.png", np.full((4, 6), 77, np.uint8), exif=exif)
+    with pytest.warns(UserWarning, match="(?i)tag|exif"), Image.open(path) as image:  # Pillow by itself would speak
+        image.getexif()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        load_image_folder(grey)
+    assert caught == []
 
 
 def test_transparent_deep_and_turned(tmp_path):

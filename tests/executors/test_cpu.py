@@ -7,7 +7,7 @@ import pytest
 
 from xpcnn import Network, Sequential
 from xpcnn.executors import CpuExecutor, EagerExecutor
-from xpcnn.executors.cpu import _pieces
+from xpcnn.executors.passage import pieces_of
 from xpcnn.layers import average_pool, conv, dropout, max_pool
 from xpcnn.models import AlexNet, DeepConvNet, LeNet5, SimpleConvNet
 
@@ -103,20 +103,14 @@ def test_the_batch_is_not_changed():
 
 
 @pytest.mark.parametrize("N", [1, 2, 3, 10, 100, 257])
-@pytest.mark.parametrize("threads", [1, 2, 5])
-def test_pieces_cover_the_batch_once_and_evenly(N, threads):
-    executor = SimpleConvNet(seed=0).executor
-    executor.threads = threads
-    shares = executor._shares(N)
-    assert len(shares) == min(threads, N)
-    cut = [_pieces(share, 8) for share in shares]
-    assert [i for pieces in cut for piece in pieces for i in range(N)[piece]] == list(range(N))
-    sizes = [share.stop - share.start for share in shares]
-    assert max(sizes) - min(sizes) <= 1
-    for pieces in cut:
-        lengths = [piece.stop - piece.start for piece in pieces]
-        assert max(lengths) <= 8
-        assert max(lengths) - min(lengths) <= 1
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_pieces_cover_the_share_once_and_evenly(N, size):
+    pieces = pieces_of(slice(5, 5 + N), size)
+    assert [i for piece in pieces for i in range(5 + N)[piece]] == list(range(5, 5 + N))
+    lengths = [piece.stop - piece.start for piece in pieces]
+    assert max(lengths) <= size
+    assert max(lengths) - min(lengths) <= 1
+    assert len(pieces) == -(-N // size)
 
 
 def test_two_networks_train_in_two_threads_as_they_do_alone():
@@ -152,6 +146,96 @@ def test_an_error_inside_a_piece_reaches_the_caller():
         net.train_pass(x, t)
 
 
-def test_the_whole_batch_is_needed_for_batch_normalisation_only_in_training():
-    assert "whole batch" in MODELS["batch norm"]("float32").executor.describe()
-    assert "whole batch" not in MODELS["simple"]("float32").executor.describe()
+def test_an_error_inside_a_piece_ends_the_threads_that_wait_for_it():
+    net = MODELS["batch norm"]("float64")
+    net.use_threads(3)
+    x, t = batch(net, 9)
+    stage = net.executor.stages[1]
+    honest = stage.forward
+
+    def fail(job, *xs):
+        if job.thread == 1:
+            raise ZeroDivisionError("thread 1")
+        return honest(job, *xs)
+
+    stage.forward = fail
+    with pytest.raises(ZeroDivisionError, match="thread 1"):
+        net.train_pass(x, t)
+    stage.forward = honest
+    net.train_pass(x, t)  # and the executor is as good as new
+
+
+def residual(dtype):
+    """Two blocks with batch normalisation: values cross the segments, and are used in several of them."""
+    return Network(
+        [
+            ("c0", conv(4, 3, pad=1)),
+            ("n0", "batch_norm"),
+            ("r0", "relu"),
+            ("c1", conv(4, 3, pad=1)),
+            ("n1", "batch_norm"),
+            ("r1", "relu"),
+            ("c2", conv(4, 3, pad=1)),
+            ("n2", "batch_norm"),
+            ("s", "add", ("n2", "r0")),
+            ("r2", "relu"),
+            ("p", conv(6, 1, stride=2), "r0"),
+            ("q", conv(6, 3, stride=2, pad=1), "r2"),
+            ("t", "add", ("p", "q")),
+            ("n3", "batch_norm"),
+            ("g", "global_average_pool"),
+            ("n4", "batch_norm"),
+        ],
+        input_shape=(2, 7, 8),
+        seed=8,
+        dtype=dtype,
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("N", [3, 20])
+def test_a_residual_network_with_batch_normalisation(threads, N):
+    net = residual("float64")
+    net.use_threads(threads)
+    plain = eager_twin(net)
+    x, t = batch(net, N)
+    for _ in range(2):
+        loss, scores = net.train_pass(x, t)
+        expected_loss, expected_scores = plain.train_pass(x, t)
+        # Dividing by small standard deviations costs digits, three times in a row.
+        loose = {"rtol": 1e-8, "atol": 1e-10}
+        np.testing.assert_allclose(loss, expected_loss, **loose)
+        np.testing.assert_allclose(scores, expected_scores, **loose)
+        for key, g in plain.grads.items():
+            np.testing.assert_allclose(net.grads[key], g, **loose, err_msg=key)
+        for key, a in plain.state.items():
+            np.testing.assert_allclose(net.state[key], a, **loose)
+    np.testing.assert_allclose(net.predict(x), plain.predict(x), **loose)
+
+
+def test_networks_whose_threads_meet_train_in_two_threads_at_once():
+    def train(seed):
+        net = residual("float32")
+        net.use_threads(2)
+        x, t = batch(net, 12, seed)
+        for _ in range(5):
+            net.train_pass(x, t)
+        return {key: g.tobytes() for key, g in net.grads.items()}
+
+    shared = residual("float32")  # one network in two threads: whose gradients are left is open, but nothing hangs
+    shared.use_threads(2)
+    x, t = batch(shared, 12)
+    alone = [train(0), train(1)]
+    together = [None, None]
+
+    def work(i):
+        together[i] = train(i)
+        shared.train_pass(x, t)
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert not worker.is_alive()
+    assert together == alone

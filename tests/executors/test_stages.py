@@ -128,7 +128,10 @@ def test_layers_are_joined_only_where_nobody_else_looks():
     kinds = [type(stage) for stage in net.executor.stages]
     assert kinds == [PatchStage, LayerStage, LayerStage, AffineStage]
     branched = Sequential(
-        [("c", conv(4, 3, pad=1)), ("r", "relu"), ("s", "add", ("c", "r")), ("p", max_pool(2))], (3, 6, 6), seed=0, dtype="float64"
+        [("c", conv(4, 3, pad=1)), ("r", "relu"), ("s", "add", ("c", "r")), ("p", max_pool(2))],
+        (3, 6, 6),
+        seed=0,
+        dtype="float64",
     )
     kinds = [type(stage) for stage in branched.executor.stages]
     assert kinds == [ConvStage, LayerStage, LayerStage, LayerStage]
@@ -153,6 +156,8 @@ def test_a_workspace_gives_the_same_memory_again():
 
 
 def test_the_plan_is_told_layer_by_layer():
-    text = Sequential([conv(4, 3), "relu", max_pool(2), affine(3)], (1, 8, 8), seed=0, dtype="float64").executor.describe()
+    text = Sequential(
+        [conv(4, 3), "relu", max_pool(2), affine(3)], (1, 8, 8), seed=0, dtype="float64"
+    ).executor.describe()
     assert "conv1 + relu1 + pool1: one patch a pooling window" in text
     assert "affine1: matrix product" in text

@@ -6,7 +6,7 @@ import threading
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from xpcnn.executors.threads import available_cores, one_blas_thread, run_together
+from xpcnn.executors.threads import Crew, available_cores, one_blas_thread
 
 
 def blas_threads():
@@ -51,26 +51,50 @@ def test_the_last_thread_to_leave_restores_blas():
 
 
 def test_results_come_in_the_order_of_the_jobs():
-    assert run_together([lambda i=i: i * i for i in range(20)]) == [i * i for i in range(20)]
+    assert Crew(2).run([lambda i=i: i * i for i in range(20)]) == [i * i for i in range(20)]
 
 
 def test_jobs_run_at_once():
-    meet = threading.Barrier(2, timeout=10)  # would break if one waited for the other to end
-    run_together([meet.wait, meet.wait])
+    meet = threading.Barrier(3, timeout=10)  # would break if one waited for another to end
+    Crew(2).run([meet.wait] * 3)
 
 
-def test_an_error_is_raised_after_all_have_ended():
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_error_is_raised_after_all_have_ended(place):
     done = []
 
     def fail():
-        raise ValueError("first")
+        raise ValueError("mine")
 
-    with pytest.raises(ValueError, match="first"):
-        run_together([fail, lambda: done.append(1)])
-    assert done == [1]
-    with pytest.raises(ValueError, match="first"):
-        run_together([lambda: done.append(2), fail])
-    assert done == [1, 2]
+    jobs = [lambda: done.append(1), lambda: done.append(2)]
+    jobs.insert(place, fail)
+    with pytest.raises(ValueError, match="mine"):
+        Crew(2).run(jobs)
+    assert sorted(done) == [1, 2]
+
+
+def test_an_error_that_only_follows_gives_way_to_its_cause():
+    def follow():
+        raise threading.BrokenBarrierError
+
+    def cause():
+        raise ValueError("cause")
+
+    with pytest.raises(ValueError, match="cause"):
+        Crew(1).run([follow, cause], ignore=threading.BrokenBarrierError)
+    with pytest.raises(threading.BrokenBarrierError):
+        Crew(1).run([follow, follow], ignore=threading.BrokenBarrierError)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # forking with threads is what is tested
+def test_a_forked_child_makes_its_own_threads():
+    crew = Crew(1)
+    crew.run([int, int])
+    child = os.fork()
+    if child == 0:
+        os._exit(crew.run([lambda: 3, lambda: 4]) != [3, 4])
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")

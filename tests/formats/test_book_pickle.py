@@ -137,6 +137,92 @@ def test_python_2_text_names_the_way_out(load):
         load(PYTHON_2)
 
 
+# --- Bytes and open files
+
+VALUE = {"W": np.arange(6.0).reshape(2, 3), "n": [1, "a"]}
+
+
+def _open_file(tmp_path, data, **more):
+    path = tmp_path / "open.pkl"
+    path.write_bytes(data)
+    return open(path, "rb", **more)
+
+
+def test_bytes_and_files(tmp_path):
+    data = pickle.dumps(VALUE)
+    _same(load_pickle(data), VALUE)
+    _same(load_pickle(io.BytesIO(data)), VALUE)
+    for buffering in (-1, 0):
+        with _open_file(tmp_path, data, buffering=buffering) as file:
+            _same(load_pickle(file), VALUE)
+            assert not file.closed
+    _same(load_pickle(PYTHON_2, encoding="bytes"), pickle.loads(PYTHON_2, encoding="bytes"))
+
+
+def test_a_file_is_read_from_where_it_stands(tmp_path):
+    with _open_file(tmp_path, b"header" + pickle.dumps(VALUE)) as file:
+        file.seek(6)
+        _same(load_pickle(file), VALUE)
+
+
+class _Slow(io.BytesIO):
+    """Gives at most 7 bytes at a time, as a pipe may."""
+
+    def read(self, size=-1):
+        return super().read(7 if size < 0 else min(size, 7))
+
+
+def test_short_reads(tmp_path):
+    _same(load_pickle(_Slow(pickle.dumps(VALUE))), VALUE)
+
+
+class _Endless(io.RawIOBase):
+    """A file without an end that counts what is taken from it."""
+
+    taken = 0
+
+    def read(self, size=-1):
+        assert size >= 0, "all of an endless file"
+        self.taken += size
+        return bytes(size)
+
+
+def test_limit(tmp_path):
+    data = pickle.dumps(VALUE)
+    path = tmp_path / "a.pkl"
+    path.write_bytes(data)
+    for limit in (len(data), len(data) + 1):
+        for source in (path, data, io.BytesIO(data)):
+            _same(load_pickle(source, limit=limit), VALUE)
+    for source, name in ((path, "a.pkl"), (data, "the pickle"), (io.BytesIO(data), "the pickle")):
+        with pytest.raises(CheckpointError, match=f"{name}.* more bytes than the limit of {len(data) - 1:,}"):
+            load_pickle(source, limit=len(data) - 1)
+    endless = _Endless()
+    message = _limit(lambda: load_pickle(endless, limit=3 * 2**20), megabytes=10)
+    assert "more bytes than the limit of 3,145,728" in message
+    assert endless.taken == 3 * 2**20 + 1
+
+
+def test_what_is_wrong_with_an_open_file_is_said_with_its_name(tmp_path):
+    data = pickle.dumps(VALUE)
+    with _open_file(tmp_path, data[:-9]) as file, pytest.raises(CheckpointError, match=r"open\.pkl.*damaged"):
+        load_pickle(file)
+    with pytest.raises(CheckpointError, match=r"open\.pkl.*closed"):
+        load_pickle(file)
+    path = tmp_path / "open.pkl"
+    path.write_text("text")
+    with path.open() as text, pytest.raises(CheckpointError, match=r'gives str, not bytes; open it with mode "rb"'):
+        load_pickle(text)
+
+
+@pytest.mark.parametrize("wrap", [bytes, io.BytesIO])
+def test_bytes_and_files_are_as_safe(wrap):
+    with pytest.raises(CheckpointError, match=r"the pickle: the file asks for (builtins|__builtin__)\.eval"):
+        load_pickle(wrap(pickle.dumps(_Call(eval, "1/0"))))
+    with pytest.raises(CheckpointError, match="the pickle: damaged"):
+        load_pickle(wrap(b""))
+
+
 # --- Parameter files
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from xpcnn.executors.compiled_stage import CompiledStage
 from xpcnn.executors.conv_stage import ConvStage
+from xpcnn.executors.norm_stage import NormStage
 from xpcnn.executors.patch_stage import PatchStage
 from xpcnn.executors.stages import AffineStage, LayerStage, Stage
 from xpcnn.graph import INPUT, Node
@@ -15,10 +16,11 @@ from xpcnn.layers.activation import Relu
 from xpcnn.layers.affine import Affine
 from xpcnn.layers.base import Shape
 from xpcnn.layers.convolution import Convolution
+from xpcnn.layers.normalization import BatchNormalization
 from xpcnn.layers.pooling import Pooling
 from xpcnn.rng import stream_number
 
-__all__ = ["Segment", "plan_segments", "plan_stages"]
+__all__ = ["Segment", "piece_size", "plan_segments", "plan_stages", "sample_sizes"]
 
 PATCH = 64  # numbers in a patch up to which a first layer's pooling windows are convolved from patches
 WORKING_SET = 3 * 2**20  # bytes that the busiest stage of a piece may touch: it still lies in the caches
@@ -28,15 +30,15 @@ MOST = 64  # samples in a piece at most
 
 @dataclass
 class Segment:
-    """Stages that a piece of `piece_size` samples passes one after another."""
+    """Stages that a piece of `piece_size` samples passes one after another; None: a thread's whole part of the batch.
+
+    inputs: the values that come from earlier segments; outputs: those that later ones, or the loss, want.
+    """
 
     stages: list[Stage]
-    piece_size: int
-
-    @property
-    def output(self) -> str:
-        """Name of the node whose value leaves the segment."""
-        return self.stages[-1].name
+    piece_size: int | None
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
 
 
 def plan_stages(nodes: Sequence[Node], input_shape: Shape, compiled: bool = False) -> list[Stage]:
@@ -64,6 +66,8 @@ def plan_stages(nodes: Sequence[Node], input_shape: Shape, compiled: bool = Fals
         stage: Stage = LayerStage(node, stream_number(node.name))
         if isinstance(node.layer, Affine):
             stage = AffineStage(node, *([relu] if relu else []))
+        elif isinstance(node.layer, BatchNormalization):
+            stage = NormStage(node, *([relu] if relu else []))
         elif isinstance(node.layer, Convolution) and node.layer.groups == 1 and node.layer.dilation == (1, 1):
             after = only_user(relu or node)
             pool = after if after is not None and _is_2x2_max(after, (relu or node).shape) else None
@@ -105,27 +109,39 @@ def _patchable(node: Node) -> bool:
 
 
 def plan_segments(stages: list[Stage], sizes: dict[str, int], item: int) -> list[Segment]:
-    """Cuts before the first large affine layer, if nothing else crosses there: behind it pieces are as large as can be.
+    """Where the stages are cut for training.
 
-    sizes: numbers in one sample's value of each node and of the input; item: bytes of a number.
+    A stage that couples the samples is a segment of its own. There is a cut before the first large affine layer, and
+    behind it pieces are as large as can be. sizes: numbers in one sample's value of each node and of the input;
+    item: bytes of a number.
     """
-    cut = len(stages)
-    for i, stage in enumerate(stages):
+    parts: list[list[Stage]] = [[]]
+    large_met = False
+    for stage in stages:
         large = isinstance(stage, AffineStage) and stage.layer.params["W"].size * item >= LARGE_MATRIX
-        if large and i and _is_cut(stages, i):
-            cut = i
-            break
-    parts = [part for part in (stages[:cut], stages[cut:]) if part]
-    return [Segment(part, _piece_size(part, sizes, item)) for part in parts]
+        if stage.couples:
+            parts += [[stage], []]
+        elif large and not large_met:
+            parts.append([stage])
+        else:
+            parts[-1].append(stage)
+        large_met = large_met or large
+    parts = [part for part in parts if part]
+    return [_segment(parts, i, sizes, item) for i in range(len(parts))]
 
 
-def _is_cut(stages: list[Stage], i: int) -> bool:
-    """Whether only the value of stage i - 1 is used from stage i on."""
-    inside = {stage.name for stage in stages[i:]}
-    return {name for stage in stages[i:] for name in stage.inputs} - inside == {stages[i - 1].name}
+def _segment(parts: list[list[Stage]], i: int, sizes: dict[str, int], item: int) -> Segment:
+    here = {stage.name for stage in parts[i]}
+    inputs = {name: None for stage in parts[i] for name in stage.inputs if name not in here}
+    later = {name for part in parts[i + 1 :] for stage in part for name in stage.inputs}
+    last = parts[-1][-1].name
+    outputs = tuple(stage.name for stage in parts[i] if stage.name in later or stage.name == last)
+    size = None if parts[i][0].couples else piece_size(parts[i], sizes, item)
+    return Segment(parts[i], size, tuple(inputs), outputs)
 
 
-def _piece_size(stages: list[Stage], sizes: dict[str, int], item: int) -> int:
+def piece_size(stages: list[Stage], sizes: dict[str, int], item: int) -> int:
+    """Samples whose busiest stage touches no more than the working set."""
     busiest = 1
     for stage in stages:
         touched = sum(sizes[name] for name in stage.inputs) + sum(sizes[node.name] for node in stage.nodes)

@@ -6,6 +6,7 @@ Arrays between stages have NCHW shapes; a stage that works on channels-last memo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +35,10 @@ class Workspace:
         return flat[:size].reshape(shape)
 
 
+def _alone(part: Array) -> Array:
+    return part
+
+
 @dataclass
 class Job:
     """One piece's way through the stages: how it runs, where its memory is, and what it adds up.
@@ -51,6 +56,8 @@ class Job:
     piece: int
     room: Workspace
     prepared: dict[Stage, Any]
+    thread: int = 0
+    meet: Callable[[Array], Array] = _alone
     sums: dict[Stage, dict[str, Array]] = field(default_factory=dict)
 
     def kept(self, stage: Stage, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -64,6 +71,8 @@ class Job:
 
 class Stage:
     """Base of the stages. nodes: those it does; it takes the first one's inputs and gives the last one's output."""
+
+    couples = False  # whether training couples the samples, so that the threads must meet
 
     def __init__(self, *nodes: Node) -> None:
         self.nodes = nodes

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-__all__ = ["available_cores", "one_blas_thread", "run_together"]
+__all__ = ["Crew", "available_cores", "one_blas_thread"]
 
 R = TypeVar("R")
 
@@ -18,7 +18,6 @@ _holders = 0
 _limit: Any = None
 _setter: threading.Thread | None = None  # the thread that set the limit
 _controller: Any = None
-_pool: ThreadPoolExecutor | None = None
 
 
 def available_cores() -> int:
@@ -64,36 +63,46 @@ def _take_over_control() -> None:
                 library.clear_controlling_thread(force=True)
 
 
-def run_together(jobs: Sequence[Callable[[], R]]) -> list[R]:
-    """The results of all jobs, run at once: the first in the calling thread, the others in a pool's.
+class Crew:
+    """Threads that work beside the caller's; they are made when first needed."""
 
-    Where one raises, the others are waited for and the first one's error, in the order of `jobs`, is raised.
-    """
-    if len(jobs) == 1:
-        return [jobs[0]()]
-    pool = _shared_pool()
-    futures = [pool.submit(job) for job in jobs[1:]]
-    try:
-        first = jobs[0]()
-    finally:
-        for future in futures:
-            future.exception()  # waits
-    return [first, *(future.result() for future in futures)]
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
+
+    def run(self, jobs: Sequence[Callable[[], R]], ignore: type[BaseException] | None = None) -> list[R]:
+        """The results of all jobs, run at once: the first by the caller, the others by the crew.
+
+        All are waited for; then the first error, in the order of `jobs`, is raised. ignore: a kind of error that
+        only follows from another one's, and is raised only where there is no other.
+        """
+        if len(jobs) == 1:
+            return [jobs[0]()]
+        futures = [self._threads().submit(job) for job in jobs[1:]]
+        results: list[R] = []
+        errors: list[BaseException] = []
+        for wait in (jobs[0], *(future.result for future in futures)):
+            try:
+                results.append(wait())
+            except BaseException as error:
+                errors.append(error)
+        if errors:
+            raise next((e for e in errors if ignore is None or not isinstance(e, ignore)), errors[0])
+        return results
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None or self._process != os.getpid():  # a forked child has none of its parent's threads
+            self._pool = ThreadPoolExecutor(max(1, self.size), thread_name_prefix="xpcnn")
+            self._process = os.getpid()
+        return self._pool
 
 
-def _shared_pool() -> ThreadPoolExecutor:
-    global _pool
-    with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="xpcnn")
-        return _pool
-
-
-def _forget_pool() -> None:
-    """In a forked child the parent's threads do not exist, and its lock may be held by one of them."""
-    global _lock, _pool, _holders
-    _lock, _pool, _holders = threading.Lock(), None, 0
+def _forget_others() -> None:
+    """In a forked child the parent's other threads do not exist, and one of them may have held the lock."""
+    global _lock, _holders
+    _lock, _holders = threading.Lock(), 0
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_forget_others)

@@ -53,6 +53,13 @@ class BatchNormalization(Layer):
             raise ShapeError(f"wanted ({C},) or ({C}, H, W), got {shape}")
         return shape
 
+    def move_running(self, mean: Array, var: Array) -> None:
+        """Lets the running statistics follow a batch's, in place."""
+        for name, new in (("running_mean", mean), ("running_var", var)):
+            running = self.state[name]
+            running *= self.momentum
+            running += new * (1.0 - self.momentum)
+
     def forward_in(self, ctx: Context, *xs: Array) -> Array:
         (x,) = xs
         gamma, beta = self.params["gamma"], self.params["beta"]
@@ -63,10 +70,7 @@ class BatchNormalization(Layer):
             if x.size == 0:  # NaN would settle in the running statistics
                 raise ShapeError(f"the statistics of an empty batch are not defined, got shape {x.shape}")
             y, x_hat, inverse_std, mean, var = reference.batch_norm_forward(x, gamma, beta, self.eps)
-            for name, new in (("running_mean", mean), ("running_var", var)):
-                running = self.state[name]
-                running *= self.momentum
-                running += new * (1.0 - self.momentum)
+            self.move_running(mean, var)
         ctx.save(x_hat, inverse_std)
         return y
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from xpcnn.device import Array, asnumpy, get_array_module
 from xpcnn.errors import ShapeError
+from xpcnn.rng import generator
 
 __all__ = ["check_gradient", "check_layer", "numerical_gradient", "relative_error"]
 
@@ -67,7 +68,7 @@ def check_layer(layer: Any, *inputs: Array, train: bool = True, h: float = 1e-5,
         nonlocal weights
         y = layer.forward(*inputs, train=train)
         if weights is None:
-            host = np.random.default_rng(seed).standard_normal(y.shape)
+            host = generator(seed, "check_layer").standard_normal(y.shape)
             weights = get_array_module(y).asarray(host)
         return (y * weights).sum()
 

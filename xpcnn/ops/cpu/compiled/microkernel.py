@@ -36,8 +36,8 @@ from xpcnn.ops.cpu.compiled.ir import Function, Value
 __all__ = ["outer_products", "stepping", "vector_type"]
 
 # Multiply-adds in one round of the loop. Longer straight code tempts LLVM into keeping scalars for later steps, and
-# the sums are pushed out of the registers: half the speed, measured with 60 and more.
-_ROUND = 32
+# sums are pushed out of the registers: half the speed, measured with 60 on AVX-512 and with 18 on AVX2.
+_ROUND = 16
 
 
 def vector_type(lanes: int) -> str:

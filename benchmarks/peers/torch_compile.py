@@ -1,0 +1,20 @@
+"""PyTorch with torch.compile: the same module and loop as eager, the network compiled by Inductor (needs a C++ compiler)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from peers import torch_eager
+from peers.torch_eager import versions
+from workloads import Workload
+
+__all__ = ["build", "first_epoch", "versions"]
+
+
+def build(workload: Workload, threads: int) -> Callable[[], Any]:
+    return torch_eager.build(workload, threads, compiled=True)
+
+
+def first_epoch(folder: str, threads: int) -> float:
+    return torch_eager.first_epoch(folder, threads, compiled=True)
