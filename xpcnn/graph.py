@@ -101,7 +101,7 @@ def build_graph(
         raise ShapeError(f"input_shape is one sample's shape without N, such as (1, 28, 28); got {input_shape!r}")
     if not entries:
         raise ConfigError("a network needs at least one layer")
-    parts = []
+    parts: list[tuple[str, Spec | Layer, tuple[str, ...]]] = []
     for entry in entries:
         previous = parts[-1][0] if parts else INPUT
         given, thing, inputs = _parts(entry, previous)

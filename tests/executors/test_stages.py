@@ -161,3 +161,33 @@ def test_the_plan_is_told_layer_by_layer():
     ).executor.describe()
     assert "conv1 + relu1 + pool1: one patch a pooling window" in text
     assert "affine1: matrix product" in text
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_columns_come_in_strips_where_they_would_be_too_many(before, stride, monkeypatch):
+    from xpcnn.executors import plan
+    from xpcnn.ops.cpu import convolution
+
+    monkeypatch.setattr(convolution, "BUDGET", 5000)  # two or three rows of output pixels
+    monkeypatch.setattr(plan, "WORKING_SET", 1)
+    layers = [*([conv(3, 1), "tanh"] if before else []), conv(4, 3, stride=stride, pad=1), "relu", max_pool(2)]
+    net = check_against_eager(layers, (3, 19, 17), 3)
+    largest = max(room.size for ws in net.executor._rooms for key, room in ws._buffers.items() if key == "columns")
+    assert largest * 8 <= 5000
+
+
+def test_large_pictures_do_not_take_a_gigabyte_of_columns():
+    net = Sequential([conv(8, 3, pad=1), conv(8, 3, pad=1), "flatten"], (64, 96, 96), seed=0, dtype="float64")
+    net.use_threads(1)
+    x = np.zeros((1, 64, 96, 96))
+    net.train_pass(x, np.array([0]))
+    whole = 64 * 9 * 96 * 96 * 8  # 42 MB for one picture
+    largest = max(room.size for ws in net.executor._rooms for key, room in ws._buffers.items() if key == "columns")
+    assert largest * 8 <= convolution_budget() < whole
+
+
+def convolution_budget():
+    from xpcnn.ops.cpu.convolution import BUDGET
+
+    return BUDGET

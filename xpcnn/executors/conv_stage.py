@@ -16,10 +16,9 @@ from xpcnn.ops.cpu.convolution import (
     as_flipped_matrix,
     as_matrix,
     columns,
-    conv_forward,
-    conv_gradients,
     fold_columns,
     pad_into,
+    strips,
 )
 from xpcnn.ops.cpu.pooling import Choice, pool_bias_relu, pool_scatter
 
@@ -64,20 +63,22 @@ class ConvStage(Stage):
     def forward(self, job: Job, *xs: Array) -> tuple[Array, Any]:
         x = channels_last(job, xs[0], "conv x") if not job.keep else self._keep_input(job, xs[0])
         n, dtype = len(x), x.dtype
-        OH, OW = self.out
-        cols = job.scratch("columns", (n, OH, OW, self.FH, self.FW * self.C), dtype)
-        z = self._output(job, "z", n, dtype) if self.pool else self._output(job, "y", n, dtype)
-        conv_forward(
-            self._padded(job, x),
-            job.prepared[self][0],
-            self.FH,
-            self.FW,
-            self.layer.stride,
-            cols,
-            z.reshape(-1, self.FN),
-        )
+        z = self._output(job, "z" if self.pool else "y", n, dtype)
+        padded, matrix = self._padded(job, x), job.prepared[self][0]
+        for rows in self._strips(n, dtype):
+            np.matmul(self._columns(job, padded, rows), matrix, out=z[:, rows].reshape(-1, self.FN))
         y, choice = self._finish(job, z)
         return y.transpose(0, 3, 1, 2), (x, y, choice)
+
+    def _strips(self, n: int, dtype: Any) -> list[slice]:
+        return strips(n, self.out[0], self.out[1] * self.FH * self.FW * self.C * dtype.itemsize)
+
+    def _columns(self, job: Job, padded: Array, rows: slice) -> Array:
+        """The windows of the output rows `rows`, as a matrix in scratch."""
+        stride_h = self.layer.stride[0]
+        seen = padded[:, rows.start * stride_h : (rows.stop - 1) * stride_h + self.FH]
+        shape = (len(padded), rows.stop - rows.start, self.out[1], self.FH, self.FW * self.C)
+        return columns(seen, self.FH, self.FW, self.layer.stride, job.scratch("columns", shape, padded.dtype))
 
     def _output(self, job: Job, name: str, n: int, dtype: Any) -> Array:
         """Room for the convolution's output: scratch where it is pooled at once, else what is handed on."""
@@ -109,14 +110,15 @@ class ConvStage(Stage):
             if self.relu:
                 np.maximum(z, 0.0, out=z)
             return z, None
-        return self._pool(job, corners_of(z), b)
-
-    def _pool(self, job: Job, corners: _Corners, b: Array | None) -> tuple[Array, Choice]:
-        shape, dtype = corners[0].shape, corners[0].dtype
-        y, room = job.kept(self, "y", shape, dtype), job.scratch("pool", shape, dtype)
-        choice = Choice(*(job.kept(self, name, shape, bool) for name in Choice._fields))
-        pool_bias_relu(corners, b, self.relu, y, room, choice)
+        y, choice = self._pooled(job, len(z), z.dtype)
+        pool_bias_relu(corners_of(z), b, self.relu, y, job.scratch("pool", y.shape, z.dtype), choice)
         return y, choice
+
+    def _pooled(self, job: Job, n: int, dtype: Any) -> tuple[Array, Choice]:
+        """Kept memory for the pooled output and the choice."""
+        shape = (n, self.out[0] // 2, self.out[1] // 2, self.FN)
+        choice = Choice(*(job.kept(self, name, shape, bool) for name in Choice._fields))
+        return job.kept(self, "y", shape, dtype), choice
 
     # -- backward ----------------------------------------------------------------------------------------------
 
@@ -155,12 +157,14 @@ class ConvStage(Stage):
         padded[:, above : above + OH, :before] = 0.0
         padded[:, above : above + OH, before + OW :] = 0.0
         self._spread(job, dy, choice, padded[:, above : above + OH, before : before + OW])
-        cols = job.scratch("columns", (n, H, W, self.FH, self.FW * self.FN), x.dtype)
         dx = job.kept(self, "dx", x.shape, x.dtype)
-        flipped = conv_gradients(
-            x.reshape(-1, self.C), padded, job.prepared[self][1], self.FH, self.FW, cols, dx.reshape(-1, self.C)
-        )
-        add_up(job, self, "flipped W", flipped)
+        for rows in strips(n, H, W * self.FH * self.FW * self.FN * x.itemsize):
+            shape = (n, rows.stop - rows.start, W, self.FH, self.FW * self.FN)
+            seen = padded[:, rows.start : rows.stop - 1 + self.FH]
+            cols = columns(seen, self.FH, self.FW, (1, 1), job.scratch("columns", shape, x.dtype))
+            # The same columns serve both products: of dy with the flipped filters, and of x with dy.
+            np.matmul(cols, job.prepared[self][1], out=dx[:, rows].reshape(-1, self.C))
+            add_up(job, self, "flipped W", x[:, rows].reshape(-1, self.C).T @ cols)
         return dx.transpose(0, 3, 1, 2)
 
     def _by_columns(self, job: Job, x: Array, dy: Array, choice: Choice | None) -> Array | None:
@@ -172,17 +176,23 @@ class ConvStage(Stage):
         else:
             g = job.scratch("dy spread", (n, OH, OW, self.FN), x.dtype)
             self._spread(job, dy, choice, g)
-        g_rows = g.reshape(-1, self.FN)
-        room = job.scratch("columns", (n, OH, OW, self.FH, self.FW * C), x.dtype)
-        rows = columns(self._padded(job, x), self.FH, self.FW, self.layer.stride, room)
-        add_up(job, self, "W", rows.T @ g_rows)
-        if not self.needs_dx:
+        padded_x = self._padded(job, x)
+        dx = None
+        if self.needs_dx:
+            dx = job.kept(self, "dx", (n, H + self.top + self.bottom, W + self.left + self.right, C), x.dtype)
+            dx.fill(0.0)
+        stride = self.layer.stride
+        for rows in self._strips(n, x.dtype):
+            g_rows = g[:, rows].reshape(-1, self.FN)
+            cols = self._columns(job, padded_x, rows)
+            add_up(job, self, "W", cols.T @ g_rows)
+            if dx is not None:
+                dcols = np.matmul(g_rows, job.prepared[self][0].T, out=cols)
+                seen = dx[:, rows.start * stride[0] : (rows.stop - 1) * stride[0] + self.FH]
+                fold_columns(dcols.reshape(n, -1, OW, self.FH, self.FW, C), stride, seen)
+        if dx is None:
             return None
-        dcols = np.matmul(g_rows, job.prepared[self][0].T, out=rows)
-        padded = job.kept(self, "dx", (n, H + self.top + self.bottom, W + self.left + self.right, C), x.dtype)
-        padded.fill(0.0)
-        fold_columns(dcols.reshape(n, OH, OW, self.FH, self.FW, C), self.layer.stride, padded)
-        return padded[:, self.top : self.top + H, self.left : self.left + W].transpose(0, 3, 1, 2)
+        return dx[:, self.top : self.top + H, self.left : self.left + W].transpose(0, 3, 1, 2)
 
     def gradients(self, sums: dict[str, Array]) -> Gradients:
         grads = {}

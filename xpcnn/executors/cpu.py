@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from threading import BrokenBarrierError, Lock
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 

@@ -33,7 +33,7 @@ class Passage:
         self._begun_by: dict[str, Segment] = {}  # which segment first wrote a gradient: only others add to it
 
     def there_and_back(self, x: Array, lose: Callable[[slice, Array], tuple[float, Array]]) -> float:
-        """Returns the sum of what `lose(piece, scores) -> (loss, gradient)` says; parameter gradients go to job.sums."""
+        """Sum of the losses that `lose(piece, scores) -> (loss, gradient)` says; parameter gradients go to job.sums."""
         self.values[INPUT] = x
         kept = [self._forward(segment) for segment in self.segments[:-1]]
         loss = self._turn(self.segments[-1], lose)

@@ -10,8 +10,8 @@ from xpcnn.device import Array
 from xpcnn.executors.conv_stage import ConvStage
 from xpcnn.executors.eager import Gradients
 from xpcnn.executors.stages import Job, add_up
-from xpcnn.ops.cpu.convolution import columns
-from xpcnn.ops.cpu.pooling import Choice, pool_scatter
+from xpcnn.ops.cpu.convolution import columns, strips
+from xpcnn.ops.cpu.pooling import Choice, pool_bias_relu, pool_scatter
 
 __all__ = ["PatchStage"]
 
@@ -27,28 +27,41 @@ class PatchStage(ConvStage):
     def prepare(self) -> Any:
         return spread_filters(self.layer.params["W"])
 
-    def _patches(self, job: Job, x: Array) -> Array:
-        n = len(x)
-        OH, OW = self.out
+    def _strips(self, n: int, dtype: Any) -> list[slice]:
+        rows, width = self.out[0] // 2, self.out[1] // 2
+        return strips(n, rows, width * (self.FH + 1) * (self.FW + 1) * self.C * dtype.itemsize)
+
+    def _patches(self, job: Job, padded: Array, rows: slice) -> Array:
+        """The patches of the pooled rows `rows`, as a matrix in scratch."""
         PH, PW = self.FH + 1, self.FW + 1
-        room = job.scratch("columns", (n, OH // 2, OW // 2, PH, PW * self.C), x.dtype)
-        return columns(self._padded(job, x), PH, PW, (2, 2), room)
+        shape = (len(padded), rows.stop - rows.start, self.out[1] // 2, PH, PW * self.C)
+        seen = padded[:, 2 * rows.start : 2 * (rows.stop - 1) + PH]
+        return columns(seen, PH, PW, (2, 2), job.scratch("columns", shape, padded.dtype))
+
+    def _corners(self, job: Job, n: int, rows: slice, dtype: Any) -> tuple[Array, tuple[Array, Array, Array, Array]]:
+        """Scratch for the four outputs of each window of `rows`: as a matrix, and corner by corner."""
+        z = job.scratch("z", (n, rows.stop - rows.start, self.out[1] // 2, 4, self.FN), dtype)
+        return z.reshape(-1, 4 * self.FN), (z[..., 0, :], z[..., 1, :], z[..., 2, :], z[..., 3, :])
 
     def forward(self, job: Job, *xs: Array) -> tuple[Array, Any]:
         x = self._keep_input(job, xs[0])
-        n, (OH, OW) = len(x), self.out
-        z = job.scratch("z", (n, OH // 2, OW // 2, 4, self.FN), x.dtype)
-        np.matmul(self._patches(job, x), job.prepared[self], out=z.reshape(-1, 4 * self.FN))
-        corners = (z[..., 0, :], z[..., 1, :], z[..., 2, :], z[..., 3, :])
-        y, choice = self._pool(job, corners, self.layer.params.get("b"))
+        n, padded, b = len(x), self._padded(job, x), self.layer.params.get("b")
+        y, choice = self._pooled(job, n, x.dtype)
+        for rows in self._strips(n, x.dtype):
+            matrix, corners = self._corners(job, n, rows, x.dtype)
+            np.matmul(self._patches(job, padded, rows), job.prepared[self], out=matrix)
+            room = job.scratch("pool", corners[0].shape, x.dtype)
+            pool_bias_relu(corners, b, self.relu, y[:, rows], room, Choice(*(which[:, rows] for which in choice)))
         return y.transpose(0, 3, 1, 2), (x, y, choice)
 
     def _by_columns(self, job: Job, x: Array, dy: Array, choice: Choice | None) -> None:
         assert choice is not None
-        g = job.scratch("z", (*dy.shape[:3], 4, self.FN), dy.dtype)
-        corners = (g[..., 0, :], g[..., 1, :], g[..., 2, :], g[..., 3, :])
-        pool_scatter(dy, choice, corners, job.scratch("pool", dy.shape, dy.dtype))
-        add_up(job, self, "spread W", self._patches(job, x).T @ g.reshape(-1, 4 * self.FN))
+        n, padded = len(x), self._padded(job, x)
+        for rows in self._strips(n, x.dtype):
+            matrix, corners = self._corners(job, n, rows, x.dtype)
+            room = job.scratch("pool", corners[0].shape, x.dtype)
+            pool_scatter(dy[:, rows], Choice(*(which[:, rows] for which in choice)), corners, room)
+            add_up(job, self, "spread W", self._patches(job, padded, rows).T @ matrix)
 
     def gradients(self, sums: dict[str, Array]) -> Gradients:
         grads = {"W": gather_filters(sums["spread W"], self.layer.params["W"].shape)}

@@ -15,13 +15,26 @@ __all__ = [
     "as_flipped_matrix",
     "as_matrix",
     "columns",
-    "conv_forward",
-    "conv_gradients",
     "fold_columns",
     "pad_into",
+    "strips",
 ]
 
 _Pad = tuple[int, int, int, int]
+
+
+BUDGET = 8 * 2**20  # bytes of columns at most, whatever the pictures' size (one row of output pixels excepted)
+
+
+def strips(n: int, rows: int, row_bytes: int) -> list[slice]:
+    """Output rows cut so that the columns of each part stay within BUDGET.
+
+    Only where there is one picture: the rows of several do not lie together, and larger pictures come one by one.
+    """
+    if n != 1:
+        return [slice(0, rows)]
+    step = max(1, BUDGET // row_bytes)
+    return [slice(r, min(r + step, rows)) for r in range(0, rows, step)]
 
 
 def as_matrix(W: Array) -> Array:
@@ -63,27 +76,6 @@ def columns(x: Array, FH: int, FW: int, stride: tuple[int, int], out: Array) -> 
     )
     np.copyto(out, windows)
     return out.reshape(n * OH * OW, FH * out.shape[4])
-
-
-def conv_forward(x: Array, matrix: Array, FH: int, FW: int, stride: tuple[int, int], cols: Array, out: Array) -> Array:
-    """Convolution without bias of x, padded already, into out (n*OH*OW, FN); returns the columns as a matrix.
-
-    cols: room for the columns, (n, OH, OW, FH, FW*C).
-    """
-    rows = columns(x, FH, FW, stride, cols)
-    np.matmul(rows, matrix, out=out)
-    return rows
-
-
-def conv_gradients(x: Array, dy: Array, flipped: Array, FH: int, FW: int, cols: Array, dx: Array) -> Array:
-    """For stride 1: writes dx (n*H*W, C) and returns dW as a matrix (C, FH*FW*FN), both axes of the window flipped.
-
-    x: (n*H*W, C), not padded. dy: (n, H+FH-1, W+FW-1, FN), the gradient of the output with FH-1-top zeros above it,
-    and so on around. cols: room for its columns, (n, H, W, FH, FW*FN), which serve both products.
-    """
-    rows = columns(dy, FH, FW, (1, 1), cols)
-    np.matmul(rows, flipped, out=dx)
-    return np.matmul(x.T, rows)
 
 
 def fold_columns(dcols: Array, stride: tuple[int, int], dx: Array) -> None:
