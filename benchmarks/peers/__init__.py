@@ -45,6 +45,7 @@ PEERS = {
         Peer("torch-cl", "PyTorch eager, channels last", "torch_eager", {"channels_last": True}),
         Peer("torch-compile", "PyTorch, torch.compile", "torch_compile", slow=True),
         Peer("onnxruntime", "onnxruntime", "onnx_runtime", tasks=("inference",)),
+        Peer("sgemm", "matrix product", "sgemm", tasks=()),
     )
 }
 TORCH_EAGER = ("torch", "torch-cl")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from workloads import Workload
+
 from peers import torch_eager
 from peers.torch_eager import versions
-from workloads import Workload
 
 __all__ = ["build", "first_epoch", "versions"]
 

@@ -28,7 +28,9 @@ def module(net: Net) -> nn.Sequential:
             flat = any(isinstance(m, nn.Flatten) for m in layers)
             layers += [*([] if flat else [nn.Flatten()]), nn.Linear(layer.D, layer.M)]
         else:
-            layers.append({"relu": nn.ReLU, "pool": lambda: nn.MaxPool2d(2), "dropout": lambda: nn.Dropout(0.5)}[layer]())
+            layers.append(
+                {"relu": nn.ReLU, "pool": lambda: nn.MaxPool2d(2), "dropout": lambda: nn.Dropout(0.5)}[layer]()
+            )
     built = nn.Sequential(*layers)
     with torch.no_grad():
         for p, a in zip(built.parameters(), parameters(net).values(), strict=True):
@@ -36,7 +38,9 @@ def module(net: Net) -> nn.Sequential:
     return built
 
 
-def _prepared(net: Net, threads: int, channels_last: bool, compiled: bool) -> tuple[nn.Module, Any, torch.memory_format]:
+def _prepared(
+    net: Net, threads: int, channels_last: bool, compiled: bool
+) -> tuple[nn.Module, Any, torch.memory_format]:
     """The module, what is called to run it, and the memory format of its pictures."""
     torch.set_num_threads(threads)
     memory = torch.channels_last if channels_last else torch.contiguous_format
@@ -44,9 +48,7 @@ def _prepared(net: Net, threads: int, channels_last: bool, compiled: bool) -> tu
     return model, torch.compile(model) if compiled else model, memory
 
 
-def build(
-    workload: Workload, threads: int, channels_last: bool = False, compiled: bool = False
-) -> Callable[[], Any]:
+def build(workload: Workload, threads: int, channels_last: bool = False, compiled: bool = False) -> Callable[[], Any]:
     model, run, memory = _prepared(workload.net, threads, channels_last, compiled)
     pairs = [(torch.from_numpy(x).contiguous(memory_format=memory), torch.from_numpy(t)) for x, t in batches(workload)]
     if workload.task == "train":

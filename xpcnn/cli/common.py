@@ -142,7 +142,9 @@ def lasting(name: str, data: Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {"name": name, "source": data.source, "classes": list(data.classes)}
     if name == "mnist":
         found["name"] = data.name  # where mnist was not to be had, the sample that stood in for it
-    elif data.name not in NAMES and Path(name).expanduser().is_dir():  # a folder of pictures
+    elif name not in NAMES:
+        found["name"] = str(Path(name).expanduser().absolute())  # found again from any folder
+    if data.name not in NAMES and Path(name).expanduser().is_dir():  # a folder of pictures
         C, H, W = data.image_shape
         found |= {"image_size": f"{H}x{W}", "colour": C == 3}
     return found

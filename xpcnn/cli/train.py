@@ -94,7 +94,7 @@ def train(
         },
     }
     if data_dir is not None:
-        flags["data"]["dir"] = str(data_dir)
+        flags["data"]["dir"] = str(data_dir.expanduser().absolute())  # found again from any folder
     if resume is not None:
         settings = _resumed(resume, flags, config, out)
     else:

@@ -180,6 +180,8 @@ def _open(url: str, have: int, timeout: float) -> Any:
         response.close()
         # 416: the .part is as long as the file or longer; only a fresh start can tell which.
         raise _Failed(f"HTTP {response.code} {response.reason}", retry=response.code == 416)
+    if isinstance(getattr(response, "reason", response), TimeoutError):  # the socket's own clock was a bit faster
+        raise _Failed(f"no answer within {timeout:g} s")
     if isinstance(response, urllib.error.URLError):
         raise _Failed(str(response.reason))
     if isinstance(response, (OSError, http.client.HTTPException, ValueError)):
