@@ -20,7 +20,7 @@ GOALS = {"simple": 14.0, "deep": 12.0}
 
 
 def verdict(ratios: Mapping[str, Mapping[str, float]]) -> tuple[list[str], bool]:
-    """Lines to print, and whether all is well. ratios: by model, then by which of ours; one is enough of each model."""
+    """Lines to print, and whether all is well. ratios: by model, then by which of ours."""
     lines, well = [], True
     for model, goal in GOALS.items():
         found = ratios.get(model, {})
@@ -45,12 +45,8 @@ def main() -> None:
     ratios: dict[str, dict[str, float]] = {}
     for model in GOALS:
         workload = Workload("train", NETS[model], 100)
-        results = {
-            result.peer: result.median
-            for result in compare(
-                workload, ("book", "ours-numpy", "ours"), threads, arguments.seconds, arguments.rounds
-            )
-        }
+        measured = compare(workload, ("book", "ours-numpy", "ours"), threads, arguments.seconds, arguments.rounds)
+        results = {result.peer: result.median for result in measured}
         book = results.pop("book", None)
         ratios[model] = {} if book is None else {peer: book / median for peer, median in results.items()}
     lines, well = verdict(ratios)

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import Result, compare, default_threads
-from peers import PEERS, TORCH_EAGER
+from peers import PEERS, TORCH_EAGER, sgemm
 from workloads import Workload
 
 __all__ = ["about_this_run", "chosen_libraries", "markdown", "measure_and_print", "rows", "write_json"]
-
-_SGEMM_FLOPS = 2 * 1536**3  # of peers/sgemm.py, which would import NumPy here
 
 
 def processor() -> str:
@@ -139,7 +137,7 @@ def measure_and_print(workloads: Sequence[Workload], arguments: argparse.Namespa
         for result in results:
             versions.update(result.versions)
         product = next((result for result in results if result.peer == "sgemm"), None)
-        rate = _SGEMM_FLOPS / product.minimum if product else None
+        rate = sgemm.FLOPS / product.minimum if product else None
         found = rows(workload, [result for result in results if result.peer != "sgemm"], rate)
         print(table(workload, found, rate), flush=True)
         written.append({"workload": workload.title, "flops": workload.flops, "sgemm_flops": rate, "rows": found})
@@ -149,5 +147,9 @@ def measure_and_print(workloads: Sequence[Workload], arguments: argparse.Namespa
 
 
 def write_json(path: Path | None, content: Mapping[str, Any]) -> None:
+    """Where a path is given; the file is whole or not there."""
     if path is not None:
-        path.write_text(json.dumps(content, indent=1) + "\n")
+        from xpcnn.atomic import atomic_write
+
+        with atomic_write(path, "w") as file:
+            file.write(json.dumps(content, indent=1) + "\n")

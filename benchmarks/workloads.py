@@ -50,8 +50,7 @@ class Net:
         shape: tuple[int, ...] = self.shape
         for layer in self.layers:
             if isinstance(layer, Conv):
-                side = (*shape[1:],)
-                shape = (layer.FN, *((n + 2 * layer.pad - layer.size) // layer.stride + 1 for n in side))
+                shape = (layer.FN, *((n + 2 * layer.pad - layer.size) // layer.stride + 1 for n in shape[1:]))
             elif isinstance(layer, Affine):
                 shape = (layer.M,)
             elif layer == "pool":
@@ -68,10 +67,7 @@ class Net:
         for layer, shape in self.places():
             if isinstance(layer, str):
                 continue
-            if isinstance(layer, Conv):
-                own = 2 * layer.C * layer.size**2 * math.prod(shape)
-            else:
-                own = 2 * layer.D * layer.M
+            own = 2 * (layer.C * layer.size**2 if isinstance(layer, Conv) else layer.D) * math.prod(shape)
             total += own * (1 if not backward else 2 if first and backward == "parameters" else 3)
             first = False
         return total

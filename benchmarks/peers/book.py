@@ -20,16 +20,16 @@ def versions() -> dict[str, str]:
 
 def build(workload: Workload, threads: int) -> Callable[[], Any]:
     net = BookNetwork(workload.net, parameters(workload.net))
-    data = itertools.cycle(batches(workload))
+    pairs = batches(workload)
     if workload.task == "train":
-        optimizer = Adam(LEARNING_RATE)
+        optimizer, data = Adam(LEARNING_RATE), itertools.cycle(pairs)
 
         def step() -> float:
             optimizer.update(net.params, net.gradient(*next(data)))
             return net.last.loss
 
         return step
-    x, t = next(data)
+    x, t = pairs[0]
     if workload.task == "inference":
         return lambda: net.predict(x)
 

@@ -67,12 +67,12 @@ def build(workload: Workload, threads: int, compiled: bool = False) -> Callable[
     if compiled:
         _require_compiled()
     net = network(workload.net, threads)
-    data = itertools.cycle(batches(workload))
+    pairs = batches(workload)
+    x, t = pairs[0]
     if workload.task == "train":
-        x, t = next(data)
+        data = itertools.cycle(pairs)
         trainer = xpcnn.Trainer(net, x, t, optimizer="adam", optimizer_param={"lr": LEARNING_RATE}, verbose=False)
         return lambda: trainer.step(*next(data))
-    x, t = next(data)
     if workload.task == "inference":
         if len(workload.net.layers) == 1:
             x = _channels_last(x)

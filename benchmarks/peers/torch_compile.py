@@ -1,4 +1,4 @@
-"""PyTorch with torch.compile: the same module and loop as eager, the network compiled by Inductor (needs a C++ compiler)."""
+"""PyTorch with torch.compile: module and loop as in eager, compiled by Inductor, which needs a C++ compiler."""
 
 from __future__ import annotations
 

@@ -14,6 +14,13 @@ from workloads import LEARNING_RATE, NETS, Affine, Conv, Net, Workload, batches,
 __all__ = ["build", "first_epoch", "module", "versions"]
 
 
+_WORDS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "pool": lambda: nn.MaxPool2d(2),
+    "dropout": lambda: nn.Dropout(0.5),
+}
+
+
 def versions() -> dict[str, str]:
     return {"torch": torch.__version__}
 
@@ -28,9 +35,7 @@ def module(net: Net) -> nn.Sequential:
             flat = any(isinstance(m, nn.Flatten) for m in layers)
             layers += [*([] if flat else [nn.Flatten()]), nn.Linear(layer.D, layer.M)]
         else:
-            layers.append(
-                {"relu": nn.ReLU, "pool": lambda: nn.MaxPool2d(2), "dropout": lambda: nn.Dropout(0.5)}[layer]()
-            )
+            layers.append(_WORDS[layer]())
     built = nn.Sequential(*layers)
     with torch.no_grad():
         for p, a in zip(built.parameters(), parameters(net).values(), strict=True):
@@ -82,7 +87,7 @@ def _training(model: nn.Module, run: Any, lr: float) -> Callable[[torch.Tensor, 
         loss = nn.functional.cross_entropy(run(x), t)
         loss.backward()
         optimizer.step()
-        return loss
+        return loss.detach()
 
     return step
 

@@ -37,7 +37,7 @@ def test_a_run_leaves_everything_and_says_where(train):
     result = train("--epochs", 3, "--lr", 0.003, "--out", "r")
     assert sorted(file.name for file in Path("r").iterdir()) == FILES
     lines = result.stdout.splitlines()
-    assert lines[0] == "tiny: 60 training and 20 test pictures from tiny.npz"
+    assert lines[0] == f"tiny: 60 training and 20 test pictures from {Path('tiny.npz').absolute()}"
     assert lines[1].startswith("SimpleConvNet: 13,183 parameters, float32, on ")
     assert [line[:9] for line in lines[2:5]] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
     assert lines[5].startswith("everything is in r: ")
@@ -72,10 +72,10 @@ def test_configuration_is_the_resolved_one(train):
     assert config["model"]["input_dim"] == [1, 8, 8]
     assert (config["model"]["output_size"], config["model"]["seed"]) == (3, 0)
     assert config["data"] == {
-        "name": "tiny.npz",
+        "name": str(Path("tiny.npz").absolute()),
         "augment": "shift=1",
         "classes": ["0", "1", "2"],
-        "source": "tiny.npz",
+        "source": str(Path("tiny.npz").absolute()),
     }
 
 
@@ -334,7 +334,7 @@ def test_what_resume_does_take(train, run, tiny):
     words = ["--epochs", 2, "--device", "cpu", "--save-every", "1", "--data-dir", "."]
     assert run("train", "--resume", "r", *words).exit_code == 0
     config = tomllib.loads(Path("r/config.toml").read_text())
-    assert (config["train"]["epochs"], config["train"]["device"], config["data"]["dir"]) == (2, "cpu", ".")
+    assert (config["train"]["epochs"], config["train"]["device"], config["data"]["dir"]) == (2, "cpu", str(Path.cwd()))
 
 
 def test_resume_of_a_damaged_checkpoint(train, fails):

@@ -27,6 +27,7 @@ __all__ = [
     "ImageSize",
     "ModelName",
     "Source",
+    "absolute",
     "choose_device",
     "guarded",
     "lasting",
@@ -137,14 +138,17 @@ def load_run_data(
     return data
 
 
+def absolute(name: str) -> str:
+    """A data set's name as it is, a path made absolute, so that a run finds its data again from any folder."""
+    return name if name in NAMES or not Path(name).expanduser().exists() else str(Path(name).expanduser().absolute())
+
+
 def lasting(name: str, data: Dataset) -> dict[str, Any]:
     """What a run's [data] notes of the data set called `name`, so that it is found and read again as it was."""
     found: dict[str, Any] = {"name": name, "source": data.source, "classes": list(data.classes)}
     if name == "mnist":
         found["name"] = data.name  # where mnist was not to be had, the sample that stood in for it
-    elif name not in NAMES:
-        found["name"] = str(Path(name).expanduser().absolute())  # found again from any folder
-    if data.name not in NAMES and Path(name).expanduser().is_dir():  # a folder of pictures
+    elif data.name not in NAMES and Path(name).expanduser().is_dir():  # a folder of pictures
         C, H, W = data.image_shape
         found |= {"image_size": f"{H}x{W}", "colour": C == 3}
     return found

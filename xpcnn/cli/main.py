@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from xpcnn import __version__
+from xpcnn.cli.bench import bench
 from xpcnn.cli.common import guarded, say
 from xpcnn.cli.evaluate import evaluate
 from xpcnn.cli.info import info
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (train, evaluate, predict, plot, info):
+for command in (train, evaluate, predict, plot, bench, info):
     app.command()(guarded(command))
 
 

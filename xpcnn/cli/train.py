@@ -23,6 +23,7 @@ from xpcnn.cli.common import (
     Gpu,
     ImageSize,
     ModelName,
+    absolute,
     choose_device,
     lasting,
     limit_threads,
@@ -101,6 +102,7 @@ def train(
         settings = merge(read_config(config) if config else {}, flags)
     choice = choose_device(settings["train"]["device"], gpu)
     limit_threads(settings["train"]["threads"])
+    settings["data"]["name"] = absolute(settings["data"]["name"])
     data = load_run_data(settings)
     network = _network(settings, data, choice)
     settings["model"] = {**network.config, "seed": network.seed}

@@ -14,8 +14,9 @@ import os
 
 import numpy as np
 
+from xpcnn.ops.cpu.compiled.cache import cache_folder
 from xpcnn.ops.cpu.compiled.kernels import ConvKernels
-from xpcnn.ops.cpu.compiled.native import CompileError, cache_folder
+from xpcnn.ops.cpu.compiled.llvm import CompileError
 
 __all__ = ["CompileError", "ConvKernels", "available", "cache_folder", "why_not"]
 
@@ -35,10 +36,6 @@ def why_not() -> str:
 @functools.cache
 def _trial() -> str:
     """Compiles the smallest kernel and runs it: 3 * 2 + 1."""
-    try:
-        import llvmlite.binding  # noqa: F401
-    except (ImportError, OSError) as error:  # OSError: its shared library does not load
-        return f"llvmlite is not usable ({error}); pip install 'xpcnn[fast]'"
     x, w, b, out = (np.full(shape, value, np.float32) for shape, value in _TRIAL)
     try:
         ConvKernels(1, 1, 1, 1, IW=1).forward(x, w, b, out)

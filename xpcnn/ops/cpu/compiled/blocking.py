@@ -107,7 +107,7 @@ def choose(heights: list[int], width: int, vectors: int, registers: int, multipl
         columns_tried = range(multiple, min(width, registers) + 1, multiple)
         for rows, columns, Q in itertools.product(heights, columns_tried, range(1, min(vectors, registers) + 1)):
             P = rows * columns
-            if P * Q + Q + 1 < registers:  # sums, vectors, one scalar spread out, and one to spare
+            if registers > P * Q + Q + 1:  # sums, vectors, one scalar spread out, and one to spare
                 rounds = -(-tall // rows) * -(-width // columns) * -(-vectors // Q)
                 yield rounds * _cost(P, Q), rounds, (rows, columns, Q)
 

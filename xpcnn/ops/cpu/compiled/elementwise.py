@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xpcnn.ops.cpu.compiled.blocking import lanes_for, vector_cut
 from xpcnn.ops.cpu.compiled.host import Host
-from xpcnn.ops.cpu.compiled.ir import Function, Value, every_lane
+from xpcnn.ops.cpu.compiled.ir import Function, Value
 from xpcnn.ops.cpu.compiled.microkernel import vector_type
 
 __all__ = ["unpool_ir"]
@@ -26,9 +26,7 @@ def unpool_ir(FN: int, host: Host, relu: bool) -> str:
     starts, image_steps, row_steps = f.args[3::3], f.args[4::3], f.args[5::3]
     widths = (4, 1, 4, 4)  # bytes an element of dout, index, y, g
     g_row = row_steps[3]
-    places = [
-        (every_lane("i32", number, lanes), f.mul(g_row, number // 2), 4 * FN * (number % 2)) for number in range(4)
-    ]
+    places = [(f.everywhere(number, lanes), f.mul(g_row, number // 2), 4 * FN * (number % 2)) for number in range(4)]
 
     def vector(offset: int, dout: Value, index: Value, y: Value, g: Value) -> None:
         value = f.load(kind, dout, 4 * offset)

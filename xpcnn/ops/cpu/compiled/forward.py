@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from xpcnn.ops.cpu.compiled.blocking import Cut, Shape, choose, lanes_for, vector_cut
 from xpcnn.ops.cpu.compiled.host import Host
-from xpcnn.ops.cpu.compiled.ir import Function, Value, every_lane
+from xpcnn.ops.cpu.compiled.ir import Function, Value
 from xpcnn.ops.cpu.compiled.microkernel import stepping, vector_type
 
 __all__ = ["forward_ir"]
@@ -126,7 +126,7 @@ def _save_pooled(
         open_ = f.let(f"fcmp ord {kind} {best}, zeroinitializer")  # best is not NaN yet
         better = f.let(f"and {flags} {above}, {open_}")
         best = f.let(f"select {flags} {better}, {kind} {value}, {kind} {best}")
-        mine = every_lane("i32", number, lanes)
+        mine = f.everywhere(number, lanes)
         index = f.let(f"select {flags} {better}, {whole} {mine}, {whole} {index}")
     f.store(kind, _at_least(f, kind, best, floor), out, 4 * place)
     small = f"<{lanes} x i8>"

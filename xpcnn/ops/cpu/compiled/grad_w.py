@@ -95,8 +95,5 @@ def _first_lanes(f: Function, lanes: int, repeated: Value, q: int, offset: int) 
     """
     moved = q * lanes - offset
     if moved:
-        return "<" + ", ".join(f"i1 {str(lane < moved).lower()}" for lane in range(lanes)) + ">"
-    if repeated == "0":
-        return ""
-    numbers = "<" + ", ".join(f"i64 {offset + lane}" for lane in range(lanes)) + ">"
-    return f.let(f"icmp slt <{lanes} x i64> {numbers}, {f.splat(repeated, lanes, 'i64')}")
+        return f.below(moved, lanes)
+    return "" if repeated == "0" else f.below(f.let(f"sub nsw i64 {repeated}, {offset}"), lanes)

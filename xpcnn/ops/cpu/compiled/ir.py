@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-__all__ = ["Function", "Value", "every_lane"]
+__all__ = ["NUMBERS", "Function", "Value"]
 
 Value = str  # "%v7" or a constant such as "16"
-
-
-def every_lane(kind: str, constant: object, lanes: int) -> Value:
-    """A vector constant."""
-    return "<" + ", ".join([f"{kind} {constant}"] * lanes) + ">"
+NUMBERS = 16  # how many there are in the table that every kernel is handed
 
 
 class Function:
-    """One function being written. `types` are those of its arguments, named %a0, %a1, ..."""
+    """One function being written. `types` are those of its arguments, named %a0, %a1, ...
+
+    Every function takes one more: a table of int32 0, 1, ..., 15. Vector constants are read from there; in the text
+    LLVM would put them into a section of their own, and the code could not be used without a linker.
+    """
 
     def __init__(self, name: str, types: Sequence[str]) -> None:
         self.name = name
@@ -31,7 +31,8 @@ class Function:
     def text(self, attributes: str) -> str:
         arguments = ", ".join(f"{kind} {name}" for kind, name in zip(self.types, self.args, strict=True))
         body = "\n".join(self._lines)
-        return f"define void @{self.name}({arguments}) {attributes} {{\n{body}\n  ret void\n}}\n"
+        head = f"define void @{self.name}({arguments}, ptr %numbers) {attributes}"
+        return f"{head} {{\n{body}\n  ret void\n}}\n!0 = !{{i32 0, i32 {NUMBERS}}}\n"
 
     # ------------------------------------------------------------------------------------------------- values
     def _fresh(self, stem: str = "v") -> str:
@@ -75,6 +76,21 @@ class Function:
         return self.let(
             f"shufflevector <{lanes} x {kind}> {first}, <{lanes} x {kind}> poison, <{lanes} x i32> zeroinitializer"
         )
+
+    def everywhere(self, number: int, lanes: int) -> Value:
+        """The int32 `number` in every lane."""
+        # The range lets LLVM narrow such numbers to bytes without a mask, which would be a constant again.
+        place = self.at("%numbers", 4 * number)
+        return self.splat(self.let(f"load i32, ptr {place}, align 4, !range !0"), lanes, "i32")
+
+    def below(self, limit: Value | int, lanes: int) -> Value:
+        """Which lanes (0, 1, ...) lie below `limit`: a number up to 15, or an i64."""
+        if isinstance(limit, int):
+            bound = self.everywhere(limit, lanes)
+        else:
+            bound = self.splat(self.let(f"trunc i64 {limit} to i32"), lanes, "i32")
+        lane_numbers = self.load(f"<{lanes} x i32>", "%numbers")
+        return self.let(f"icmp slt <{lanes} x i32> {lane_numbers}, {bound}")
 
     # -------------------------------------------------------------------------------------------------- loops
     def loop(

@@ -16,6 +16,7 @@ from xpcnn.ops.cpu.compiled.elementwise import unpool_ir
 from xpcnn.ops.cpu.compiled.forward import forward_ir
 from xpcnn.ops.cpu.compiled.grad_w import grad_w_ir
 from xpcnn.ops.cpu.compiled.host import Host, this_host
+from xpcnn.ops.cpu.compiled.ir import NUMBERS
 from xpcnn.ops.cpu.compiled.native import compiled
 
 __all__ = ["ConvKernels"]
@@ -25,10 +26,12 @@ Index = NDArray[np.uint8]
 _Call = tuple[Callable[..., None], tuple[Any, ...]]
 
 _NOTHING = Place(0, 0, 0)
+_NUMBERS = np.arange(NUMBERS, dtype=np.int32)
+_NUMBERS_AT = _NUMBERS.ctypes.data
 _CHUNK = 256 * 1024  # bytes of x and g over which a block of dw is summed at a time: part of a core's L2 cache
-_FORWARD = ("i64", "i64", "ptr", "i64", "ptr", "ptr", "float", *("ptr", "i64", "i64") * 2)
-_GRAD_W = ("i64", "i64", "ptr", "i64", "ptr", "i64", "i64", "ptr")
-_UNPOOL = ("i64", "i64", "i64", *("ptr", "i64", "i64") * 4)
+_FORWARD = ("i64", "i64", "ptr", "i64", "ptr", "ptr", "float", *("ptr", "i64", "i64") * 2, "ptr")
+_GRAD_W = ("i64", "i64", "ptr", "i64", "ptr", "i64", "i64", "ptr", "ptr")
+_UNPOOL = ("i64", "i64", "i64", *("ptr", "i64", "i64") * 4, "ptr")
 
 
 @functools.cache
@@ -185,7 +188,7 @@ class ConvKernels:
         kernel = _unpool(FN, self.host, y is not None)
         calls: list[_Call] = []
         if dout.size:
-            calls.append((kernel, (N, rows, columns, *dout_at, *index_at, *y_at, *g_at)))
+            calls.append((kernel, (N, rows, columns, *dout_at, *index_at, *y_at, *g_at, _NUMBERS_AT)))
         # An odd last row or column was in no window.
         rest = [g[:, 2 * rows :], g[:, :, 2 * columns :]]
         calls.extend((edge.fill, (0.0,)) for edge in rest if edge.size)
@@ -223,7 +226,7 @@ class ConvKernels:
             return Bound([], ())
         kernel = _forward(self.shape, self.host, store)
         floor = 0.0 if relu else -np.inf
-        call = (N, rows, x.address, x.image, w, b_at, floor, *out, *other)
+        call = (N, rows, x.address, x.image, w, b_at, floor, *out, *other, _NUMBERS_AT)
         return _done(Bound([(kernel, call)], (*arrays, bias)))
 
     def _sums(self, shape: Shape, N: int, OH: int, x: Place, g: Place, dw: int, arrays: Any) -> Bound:
@@ -238,7 +241,7 @@ class ConvKernels:
                 x_at = x.address + n * x.image + r * x.row * shape.stride_h
                 g_at = g.address + n * g.image + r * g.row
                 counts = (min(images, N - n), min(rows, OH - r))
-                calls.append((kernel, (*counts, x_at, x.image, g_at, g.image, g.row, dw)))
+                calls.append((kernel, (*counts, x_at, x.image, g_at, g.image, g.row, dw, _NUMBERS_AT)))
         return _done(Bound(calls, arrays))
 
 

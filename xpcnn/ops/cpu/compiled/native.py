@@ -1,46 +1,34 @@
-"""From IR text to a function that ctypes can call: compiled by LLVM once, kept as object code in the cache folder."""
+"""From IR text to a function that ctypes can call: compiled once a machine, from then on mapped from the cache."""
 
 from __future__ import annotations
 
 import ctypes
-import functools
-import hashlib
-import itertools
-import os
+import mmap
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from xpcnn.atomic import atomic_write
-from xpcnn.errors import ConfigError, XpcnnError
-from xpcnn.ops.cpu.compiled.host import Host
+import numpy as np
 
-__all__ = ["CompileError", "cache_folder", "compiled"]
+from xpcnn.ops.cpu.compiled import cache, llvm
+from xpcnn.ops.cpu.compiled.host import Host
+from xpcnn.ops.cpu.compiled.llvm import CompileError
+
+__all__ = ["compiled"]
 
 _CODES = {"i64": ctypes.c_int64, "ptr": ctypes.c_void_p, "float": ctypes.c_float}
-_MAGIC = b"xpcnn kernel 1\n"
-_lock = threading.RLock()  # LLVM's linker is entered by one thread at a time; kernels run outside it
+_lock = threading.RLock()  # one thread at a time makes kernels; any number runs them
 _functions: dict[tuple[str, Host], Callable[..., None]] = {}
-_keep: list[Any] = []  # what must live as long as the machine code
-_numbers = itertools.count()
-
-
-def cache_folder() -> Path:
-    """Where object code is kept between processes (not made here)."""
-    import platformdirs
-
-    return platformdirs.user_cache_path("xpcnn", appauthor=False) / "kernels"
-
-
-class CompileError(XpcnnError):
-    """LLVM is missing, or would not compile or load a kernel: take the NumPy path."""
+_keep: list[Any] = []  # mapped files, for as long as the process lives
 
 
 def compiled(ir: str, types: Sequence[str], host: Host) -> Callable[..., None]:
     """The function `kernel` of `ir`, with arguments of `types`; calling it frees the GIL. Thread-safe.
 
-    Raises CompileError where LLVM refuses. A cache that is damaged, unreadable or unwritable costs time only.
+    Raises CompileError where LLVM is missing or refuses. A cache that is damaged, unreadable or unwritable costs
+    time only.
     """
     with _lock:
         found = _functions.get((ir, host))
@@ -54,78 +42,32 @@ def compiled(ir: str, types: Sequence[str], host: Host) -> Callable[..., None]:
 
 
 def _address(ir: str, host: Host) -> int:
-    path = _cached_path(ir, host)
-    code = _read(path)
-    if code is None:
-        code = _compile(ir, host)
-        _write(path, code)
-    return _link(code)
+    path = cache.path_for(".kernel", ir, host.cpu, host.features, host.compiler)
+    kind, code = cache.read(path) or (b"", b"")
+    if kind == cache.OBJECT:
+        return llvm.link(code)
+    address = _map(path, code) if kind == cache.PLAIN else None
+    if address is None:
+        code = llvm.compile_ir(ir, host.cpu, host.features)
+        plain = llvm.plain_code(code)
+        if plain is not None and cache.write(path, cache.PLAIN, plain):
+            address = _map(path, plain)
+        if address is None:  # not such a system, or a folder whose files may not be run: LLVM places the code
+            cache.write(path, cache.OBJECT, code)
+            address = llvm.link(code)
+    return address
 
 
-# --------------------------------------------------------------------------------------------------------- LLVM
-@functools.cache
-def _target_machine(host: Host) -> Any:
-    import llvmlite.binding as llvm
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return llvm.Target.from_default_triple().create_target_machine(cpu=host.cpu, features=host.features, opt=2)
-
-
-def _compile(ir: str, host: Host) -> bytes:
-    """IR to an object file. No optimisation passes run: the IR is written as it should be; code generation only."""
-    import llvmlite.binding as llvm
-
-    machine = _target_machine(host)
-    module = llvm.parse_assembly(ir)
-    module.verify()
-    return bytes(machine.emit_object(module))
-
-
-@functools.cache
-def _linker() -> Any:
-    import llvmlite.binding as llvm
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return llvm.create_lljit_compiler()
-
-
-def _link(code: bytes) -> int:
-    """The address of `kernel` in an object file, loaded into this process."""
-    import llvmlite.binding as llvm
-
-    library = llvm.JITLibraryBuilder().add_object_img(code).export_symbol("kernel")
-    tracker = library.link(_linker(), f"kernel{next(_numbers)}")
-    _keep.append(tracker)
-    return int(tracker["kernel"])
-
-
-# ------------------------------------------------------------------------------------------------------ the cache
-def _cached_path(ir: str, host: Host) -> Path:
-    import llvmlite
-    import llvmlite.binding as llvm
-
-    identity = "\0".join(
-        [ir, host.cpu, host.features, llvm.get_process_triple(), llvmlite.__version__, str(llvm.llvm_version_info)]
-    )
-    return cache_folder() / f"{hashlib.sha256(identity.encode()).hexdigest()[:40]}.o"
-
-
-def _read(path: Path) -> bytes | None:
-    """The object code in a file that is whole: after a line of magic, its SHA-256, then the code."""
+def _map(path: Path, code: bytes) -> int | None:
+    """The address of plain code, run from its file as a shared library is; None where the system does not allow it."""
+    if sys.platform != "linux":
+        return None
     try:
-        data = path.read_bytes()
-    except OSError:
-        return None  # not there yet, or not ours to read: it is compiled again
-    code = data[len(_MAGIC) + 32 :]
-    return code if data == _MAGIC + hashlib.sha256(code).digest() + code else None
-
-
-def _write(path: Path, code: bytes) -> None:
-    try:
-        os.makedirs(path.parent, exist_ok=True)
-        with atomic_write(path) as file:
-            file.write(_MAGIC + hashlib.sha256(code).digest() + code)
-    except (ConfigError, OSError):
-        return  # a cache that cannot be written: the kernel works all the same, the next process compiles again
+        with open(path, "rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_EXEC)
+    except (OSError, ValueError):  # not there, empty, or on a disk that runs nothing (noexec)
+        return None
+    if mapped[cache.HEADER :] != code:  # replaced since it was read
+        return None
+    _keep.append(mapped)
+    return int(np.frombuffer(mapped, dtype=np.uint8).ctypes.data) + cache.HEADER
