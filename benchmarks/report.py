@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import Result, compare, default_threads
+from harness import Result, compare, default_threads, say
 from peers import PEERS, TORCH_EAGER, sgemm
 from workloads import Workload
 
@@ -133,6 +133,7 @@ def measure_and_print(workloads: Sequence[Workload], arguments: argparse.Namespa
     versions: dict[str, str] = {}
     written = []
     for workload in workloads:
+        say(f"measuring {workload.title}")
         results = compare(workload, peers, threads, arguments.seconds, arguments.rounds, arguments.starts)
         for result in results:
             versions.update(result.versions)

@@ -4,7 +4,7 @@ import pytest
 
 from xpcnn import __version__
 
-COMMANDS = ("train", "evaluate", "predict", "plot", "info")
+COMMANDS = ("train", "evaluate", "predict", "plot", "bench", "info")
 
 
 def test_version(run):

@@ -6,6 +6,7 @@ import threading
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from xpcnn.executors import threads
 from xpcnn.executors.threads import Crew, available_cores, one_blas_thread
 
 
@@ -95,6 +96,12 @@ def test_a_forked_child_makes_its_own_threads():
     if child == 0:
         os._exit(crew.run([lambda: 3, lambda: 4]) != [3, 4])
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_hardware_threads_of_one_core_count_once(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr(threads, "_siblings", lambda cpu: "0,2" if cpu in (0, 2) else "1,3")
+    assert available_cores() <= 2
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")

@@ -21,14 +21,26 @@ _controller: Any = None
 
 
 def available_cores() -> int:
-    """Cores that this process may use: its affinity, and a container's quota where it is lower."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Physical cores that this process may use: its affinity, and a container's quota where it is lower."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len({_siblings(cpu) for cpu in os.sched_getaffinity(0)})
+    else:
+        cores = os.cpu_count() or 1
     try:
         with open("/sys/fs/cgroup/cpu.max") as file:
             quota, period = file.read().split()[:2]
     except (OSError, ValueError):
         return cores  # no such quota on this system
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+
+
+def _siblings(cpu: int) -> str:
+    """The hardware threads that share a core with this one; itself alone where the system does not say."""
+    try:
+        with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") as file:
+            return file.read()
+    except OSError:
+        return str(cpu)
 
 
 @contextmanager

@@ -22,7 +22,9 @@ from xpcnn.ops.cpu.compiled.grad_w import grad_w_ir
 from xpcnn.ops.cpu.compiled.host import Host, this_host
 from xpcnn.ops.cpu.compiled.ir import Function
 
-llvmlite = pytest.importorskip("llvmlite.binding", reason="the compiled kernels need llvmlite (extra fast)")
+llvmlite = pytest.importorskip(
+    "llvmlite.binding", reason="the compiled kernels need llvmlite (extra fast)", exc_type=ImportError
+)
 
 ROOT = str(Path(room.__file__).parents[4])
 TYPES = ["ptr", "float"]
@@ -88,6 +90,16 @@ def test_where_files_may_not_be_run_llvm_links_and_objects_are_kept(
     assert kept[0] == cache.OBJECT
     monkeypatch.setattr(llvm, "compile_ir", refuse)
     assert doubled(4.0) == 8.0
+
+
+@linux_only
+def test_a_file_replaced_between_reading_and_mapping_is_not_run(folder: Path) -> None:
+    doubled(1.0)
+    (path,) = folder.iterdir()
+    kept = cache.read(path)
+    assert kept is not None
+    assert native._map(path, kept[1])
+    assert native._map(path, kept[1] + b"\x90") is None
 
 
 def test_other_text_processor_or_compiler_is_another_file(folder: Path) -> None:

@@ -234,7 +234,7 @@ class ConvKernels:
         kernel = _grad_w(shape, self.host)
         row_bytes = shape.stride_h * shape.row + 4 * shape.OW * shape.FN
         rows = max(1, min(OH, _CHUNK // row_bytes))
-        images = max(1, min(N, _CHUNK // (OH * row_bytes)))
+        images = max(1, min(N, _CHUNK // max(1, OH * row_bytes)))
         calls: list[_Call] = []
         for n in range(0, N, images):
             for r in range(0, OH, rows):
