@@ -289,4 +289,8 @@ def test_other_processors_get_their_own_vectors_and_code_that_needs_no_linker(
         assembly = machine.emit_assembly(module)
         assert assembly.count(register) >= 24 or "fmuladd" not in text
         assert not any(line.split()[:1] in (["call"], ["callq"], ["bl"]) for line in assembly.splitlines())
-        assert (llvm.plain_code(machine.emit_object(module)) is not None) == ("linux" in triple)
+        plain = llvm.plain_code(machine.emit_object(module)) is not None
+        if "linux" not in triple:
+            assert not plain
+        elif llvmlite.llvm_version_info[0] >= 22:  # older ones put a mask of the AVX2 pooling kernel apart
+            assert plain
