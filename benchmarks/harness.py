@@ -60,7 +60,7 @@ def say(text: str) -> None:
 
 
 def default_threads() -> int:
-    from xpcnn.executors.threads import available_cores
+    from xpcnn.threads import available_cores
 
     return available_cores()
 

@@ -60,6 +60,9 @@ class CompiledStage(ConvStage):
         self.source = source
         source.margin = self.layer.pad
 
+    def touched(self, taken: int, given: int) -> int:
+        return taken + given  # its columns and what is pooled exist in registers only
+
     def prepare(self) -> Any:
         W = self.layer.params["W"]
         forward = np.ascontiguousarray(W.transpose(2, 3, 1, 0))

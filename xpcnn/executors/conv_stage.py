@@ -54,6 +54,10 @@ class ConvStage(Stage):
             pad < size for pad, size in zip(self.layer.pad, (self.FH, self.FW) * 2, strict=True)
         )
 
+    def touched(self, taken: int, given: int) -> int:
+        pixels = self.out[0] * self.out[1]
+        return taken + given + pixels * (self.FN + self.FH * self.FW * self.C)
+
     def prepare(self) -> Any:
         W = self.layer.params["W"]
         return as_matrix(W), as_flipped_matrix(W) if self.needs_dx and self.direct_dx else None

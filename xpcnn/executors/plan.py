@@ -142,14 +142,8 @@ def _segment(parts: list[list[Stage]], i: int, sizes: dict[str, int], item: int)
 
 def piece_size(stages: list[Stage], sizes: dict[str, int], item: int) -> int:
     """Samples whose busiest stage touches no more than the working set."""
-    busiest = 1
-    for stage in stages:
-        touched = sum(sizes[name] for name in stage.inputs) + sum(sizes[node.name] for node in stage.nodes)
-        if isinstance(stage, ConvStage):
-            W = stage.layer.params["W"]
-            touched += math.prod(W.shape[1:]) * math.prod(stage.out)
-        busiest = max(busiest, touched * item)
-    return max(1, min(MOST, WORKING_SET // busiest))
+    busiest = max(stage.touched(sum(sizes[name] for name in stage.inputs), sizes[stage.name]) for stage in stages)
+    return max(1, min(MOST, WORKING_SET // (busiest * item)))
 
 
 def sample_sizes(nodes: Sequence[Node], input_size: int) -> dict[str, int]:

@@ -80,6 +80,10 @@ class Stage:
         self.needs_dx = nodes[0].needs_dx
         self.learns = any(node.layer.params for node in nodes)
 
+    def touched(self, taken: int, given: int) -> int:
+        """About how many numbers a sample's forward or backward reads and writes; it takes and gives so many."""
+        return taken + given
+
     def prepare(self) -> Any:
         """What all pieces of a pass share, such as weights in another layout; made once a pass."""
         return None

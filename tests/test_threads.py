@@ -6,8 +6,8 @@ import threading
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from xpcnn.executors import threads
-from xpcnn.executors.threads import Crew, available_cores, one_blas_thread
+from xpcnn import threads
+from xpcnn.threads import Crew, available_cores, one_blas_thread
 
 
 def blas_threads():
