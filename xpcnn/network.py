@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -13,16 +12,16 @@ from typing import Any, Self
 import numpy as np
 
 from xpcnn.device import Array, Device, asnumpy, get_device
-from xpcnn.errors import ConfigError, DataError, ShapeError
+from xpcnn.errors import ConfigError, DataError
 from xpcnn.executors import make_executor
 from xpcnn.formats import load_arrays, save_arrays
 from xpcnn.graph import Node, build_graph
 from xpcnn.layers.base import Layer, Shape
 from xpcnn.layers.loss import SoftmaxWithLoss
 from xpcnn.layers.spec import How
+from xpcnn.network_words import check_batch, summary_of
 from xpcnn.ops.gradcheck import numerical_gradient
 from xpcnn.ops.reference import check_labels
-from xpcnn.network_words import check_batch, summary_of
 from xpcnn.params import ArrayView, Place, book_names, layer_names, match_arrays, state_names
 from xpcnn.rng import fresh_seed
 

@@ -46,8 +46,9 @@ class ConvStage(Stage):
         assert isinstance(conv.layer, Convolution)
         self.layer = conv.layer
         self.relu, self.pool = relu is not None, pool is not None
-        self.FN, self.C, self.FH, self.FW = conv.layer.params["W"].shape
-        self.out = conv.shape[1:]
+        shape: tuple[int, int, int, int] = conv.layer.params["W"].shape
+        self.FN, self.C, self.FH, self.FW = shape
+        self.out: tuple[int, int] = (conv.shape[1], conv.shape[2])
         self.top, self.left, self.bottom, self.right = self.layer.pad
         # dx as a convolution of dy needs pads that are not negative: FH - 1 - top and so on.
         self.direct_dx = self.layer.stride == (1, 1) and all(

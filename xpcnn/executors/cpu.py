@@ -21,11 +21,11 @@ from xpcnn.executors.norm_stage import Meeting
 from xpcnn.executors.passage import Passage, pieces_of, run_stages
 from xpcnn.executors.plan import piece_size, plan_segments, plan_stages, sample_sizes
 from xpcnn.executors.stages import Job, Workspace
-from xpcnn.threads import Crew, available_cores, one_blas_thread
 from xpcnn.graph import INPUT, Node
 from xpcnn.layers.base import Context, Shape
 from xpcnn.layers.loss import SoftmaxWithLoss
 from xpcnn.ops.cpu.compiled import available
+from xpcnn.threads import Crew, available_cores, one_blas_thread
 
 __all__ = ["CpuExecutor"]
 
