@@ -3,8 +3,10 @@ import tomllib
 
 import pytest
 
-from xpcnn.cli.config import DEFAULTS, merge, read_config, save_every, write_config
+from xpcnn.cli.config import DEFAULTS, merge, read_config, recipe, save_every, write_config
 from xpcnn.errors import ConfigError
+from xpcnn.models import make_model
+from xpcnn.schedules import make_schedule
 
 
 @pytest.fixture
@@ -124,3 +126,16 @@ def test_save_every(text, want):
 def test_save_every_refuses(text):
     with pytest.raises(ConfigError, match="--save-every is a number of steps such as 500 or a time"):
         save_every(text)
+
+
+@pytest.mark.parametrize("name", ["fast", "best"])
+def test_recipes_are_whole_configurations(name):
+    settings = merge(recipe(name))
+    network = make_model({**settings["model"], "input_dim": [1, 28, 28], "output_size": 10, "seed": 0})
+    assert network.config["model"] == "quick"
+    make_schedule(settings["train"]["schedule"], settings["train"]["lr"], 100, 10)
+
+
+def test_an_unknown_recipe():
+    with pytest.raises(ConfigError, match="best, fast"):
+        recipe("slow")

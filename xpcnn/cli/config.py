@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import tomli_w
 from xpcnn.atomic import atomic_write
 from xpcnn.errors import ConfigError
 
-__all__ = ["DEFAULTS", "image_size", "merge", "read_config", "run_config", "save_every", "write_config"]
+__all__ = ["DEFAULTS", "image_size", "merge", "read_config", "recipe", "run_config", "save_every", "write_config"]
 
 # The whole layout of config.toml; None (left out in TOML) means: as the part itself decides.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -64,6 +65,16 @@ def read_config(path: Path) -> dict[str, dict[str, Any]]:
             if not isinstance(table.get(key, ""), str):
                 raise ConfigError(f"{path}: [{name}] {key} is a text in quotes, got {table[key]!r}")
     return tables
+
+
+def recipe(name: str) -> dict[str, dict[str, Any]]:
+    """The tables of a recipe that comes with xpcnn. Raises ConfigError, naming them all, for another name."""
+    folder = resources.files("xpcnn") / "recipes"
+    names = sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    if name not in names:
+        raise ConfigError(f"no recipe is called {name!r}; there are {', '.join(names)}")
+    with resources.as_file(folder / f"{name}.toml") as path:
+        return read_config(path)
 
 
 def merge(*layers: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

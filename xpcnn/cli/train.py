@@ -31,7 +31,7 @@ from xpcnn.cli.common import (
     say,
     warn,
 )
-from xpcnn.cli.config import merge, read_config, save_every, write_config
+from xpcnn.cli.config import merge, read_config, recipe, save_every, write_config
 from xpcnn.data.augment import parse_augment
 from xpcnn.data.dataset import Dataset
 from xpcnn.device import Device
@@ -74,6 +74,9 @@ def train(
         str | None, typer.Option("--save-every", help="Also save within epochs: 500 (steps), 30s, 5m.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file like a run folder's config.toml.")] = None,
+    recipe_: Annotated[
+        str | None, typer.Option("--recipe", help="fast or best: settings that come with xpcnn; flags go over them.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only where things are, and errors.")] = False,
 ) -> None:
     """Train a network on a data set; everything the run is lies in one folder."""
@@ -97,9 +100,9 @@ def train(
     if data_dir is not None:
         flags["data"]["dir"] = str(data_dir.expanduser().absolute())  # found again from any folder
     if resume is not None:
-        settings = _resumed(resume, flags, config, out)
+        settings = _resumed(resume, flags, config, recipe_, out)
     else:
-        settings = merge(read_config(config) if config else {}, flags)
+        settings = merge(recipe(recipe_) if recipe_ else {}, read_config(config) if config else {}, flags)
     choice = choose_device(settings["train"]["device"], gpu)
     limit_threads(settings["train"]["threads"])
     settings["data"]["name"] = absolute(settings["data"]["name"])
@@ -111,9 +114,8 @@ def train(
     trainer = _trainer(settings, network, data, folder, quiet)
     if resume is not None:
         load_checkpoint(resume / "last.ckpt", trainer)
-    write_config(
-        folder / "config.toml", settings
-    )  # only now, when nothing is wrong with them; a resumed run may have more epochs
+    # Only now, when nothing is wrong with them; a resumed run may have more epochs.
+    write_config(folder / "config.toml", settings)
     if not quiet:
         _announce(settings, network, data, trainer, choice)
     with _stop_on_signals(trainer), warnings.catch_warnings():
@@ -124,7 +126,11 @@ def train(
 
 
 def _resumed(
-    folder: Path, flags: Mapping[str, Mapping[str, Any]], config: Path | None, out: Path | None
+    folder: Path,
+    flags: Mapping[str, Mapping[str, Any]],
+    config: Path | None,
+    recipe_name: str | None,
+    out: Path | None,
 ) -> dict[str, dict[str, Any]]:
     """The configuration of a run that goes on: its own, but for where, how long and how often it may be changed."""
     if not (folder / "last.ckpt").is_file():
@@ -132,7 +138,8 @@ def _resumed(
     changeable = {"epochs", "device", "threads", "save_every"}
     fixed = [k for name in ("model", "train") for k, v in flags[name].items() if v is not None and k not in changeable]
     fixed += [k for k, v in flags["data"].items() if v is not None and k != "dir"]
-    fixed += [name for name, path in (("config", config), ("out", out)) if path is not None]
+    given = (("config", config), ("recipe", recipe_name), ("out", out))
+    fixed += [name for name, value in given if value is not None]
     if fixed:
         raise ConfigError(
             f"--resume goes on with the run as it was; {', '.join(dict.fromkeys(fixed))} cannot change "

@@ -63,11 +63,12 @@ class CompiledStage(ConvStage):
     def touched(self, taken: int, given: int) -> int:
         return taken + given  # its columns and what is pooled exist in registers only
 
-    def prepare(self) -> Any:
+    def prepare(self, backward: bool) -> Any:
         W = self.layer.params["W"]
         forward = np.ascontiguousarray(W.transpose(2, 3, 1, 0))
-        flipped = np.ascontiguousarray(W[:, :, ::-1, ::-1].transpose(2, 3, 0, 1)) if self.needs_dx else None
-        return forward, flipped
+        if not (backward and self.needs_dx):
+            return forward, None
+        return forward, np.ascontiguousarray(W[:, :, ::-1, ::-1].transpose(2, 3, 0, 1))
 
     # -- buffers -----------------------------------------------------------------------------------------------
 

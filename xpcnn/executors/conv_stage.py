@@ -59,9 +59,12 @@ class ConvStage(Stage):
         pixels = self.out[0] * self.out[1]
         return taken + given + pixels * (self.FN + self.FH * self.FW * self.C)
 
-    def prepare(self) -> Any:
+    def watched(self) -> tuple[Array, ...]:
+        return (self.layer.params["W"],)
+
+    def prepare(self, backward: bool) -> Any:
         W = self.layer.params["W"]
-        return as_matrix(W), as_flipped_matrix(W) if self.needs_dx and self.direct_dx else None
+        return as_matrix(W), as_flipped_matrix(W) if backward and self.needs_dx and self.direct_dx else None
 
     # -- forward -----------------------------------------------------------------------------------------------
 

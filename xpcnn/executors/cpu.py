@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from threading import BrokenBarrierError, Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from xpcnn.executors.eager import EagerExecutor, Gradients, Visit, deliver
 from xpcnn.executors.norm_stage import Meeting
 from xpcnn.executors.passage import Passage, pieces_of, run_stages
 from xpcnn.executors.plan import piece_size, plan_segments, plan_stages, sample_sizes
-from xpcnn.executors.stages import Job, Workspace
+from xpcnn.executors.stages import Job, Stage, Workspace
 from xpcnn.graph import INPUT, Node
 from xpcnn.layers.base import Context, Shape
 from xpcnn.layers.loss import SoftmaxWithLoss
@@ -55,6 +55,7 @@ class CpuExecutor(EagerExecutor):
         self.segments = plan_segments(self.stages, sizes, dtype.itemsize)
         self.predict_size = piece_size(self.stages, sizes, dtype.itemsize)
         self._rooms: list[Workspace] = []  # those not in use
+        self._last_prepared: dict[Stage, tuple[tuple[Array, ...], Any]] = {}
         self._crew = Crew(self.threads - 1)
         self._one_meeting = Lock()  # two passes whose threads meet would wait for each other's threads
         self._couples = any(stage.couples for stage in self.stages)
@@ -109,11 +110,22 @@ class CpuExecutor(EagerExecutor):
         deliver(self.nodes, [grads for _, grads in done])
         return np.asarray(sum(loss for loss, _ in done), dtype=x.dtype), scores
 
+    def _prepared(self) -> dict[Stage, Any]:
+        """For prediction: what the stages prepared the last time, anew only where their parameters have changed."""
+        for stage in self.stages:
+            watched = stage.watched()
+            seen, _ = self._last_prepared.get(stage, (None, None))
+            if seen is None or not all(np.array_equal(a, b) for a, b in zip(watched, seen, strict=True)):
+                # Copies before preparing: a change in between is then seen the next time.
+                copies = tuple(a.copy() for a in watched)
+                self._last_prepared[stage] = copies, stage.prepare(False)
+        return {stage: prepared for stage, (_, prepared) in self._last_prepared.items()}
+
     def _each_share(self, work: Callable[[Job, slice], R], N: int, train: bool, keep: bool, step: int) -> list[R]:
         """What `work` gives for each thread's part of the batch; the parts are as equal as can be."""
         threads = min(self.threads, N)
         shares = [slice(N * i // threads, N * (i + 1) // threads) for i in range(threads)]
-        prepared = {stage: stage.prepare() for stage in self.stages}
+        prepared = {stage: stage.prepare(True) for stage in self.stages} if keep else self._prepared()
         meeting = Meeting(threads)
 
         def start(thread: int) -> R:
@@ -135,6 +147,8 @@ class CpuExecutor(EagerExecutor):
                 self._rooms.append(room)
 
         jobs = [partial(start, thread) for thread in range(threads)]
+        if threads == 1 and N == 1:
+            return [jobs[0]()]  # a single sample has nobody to share BLAS with, and no time to set it
         with one_blas_thread():
             if self._couples and train:
                 with self._one_meeting:

@@ -47,7 +47,11 @@ class NormStage(Stage):
         assert isinstance(norm.layer, BatchNormalization)
         self.layer, self.relu = norm.layer, bool(relu)
 
-    def prepare(self) -> Any:
+    def watched(self) -> tuple[Array, ...]:
+        params, state = self.layer.params, self.layer.state
+        return params["gamma"], params["beta"], state["running_mean"], state["running_var"]
+
+    def prepare(self, backward: bool) -> Any:
         """For test time: what each channel is multiplied by, and what is added to it."""
         layer = self.layer
         scale = layer.params["gamma"] / np.sqrt(layer.state["running_var"] + layer.eps)

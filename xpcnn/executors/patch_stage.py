@@ -28,7 +28,7 @@ class PatchStage(ConvStage):
         windows = (self.out[0] // 2) * (self.out[1] // 2)
         return taken + given + windows * (4 * self.FN + (self.FH + 1) * (self.FW + 1) * self.C)
 
-    def prepare(self) -> Any:
+    def prepare(self, backward: bool) -> Any:
         return spread_filters(self.layer.params["W"])
 
     def _strips(self, n: int, dtype: Any) -> list[slice]:

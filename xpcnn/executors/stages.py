@@ -84,8 +84,12 @@ class Stage:
         """About how many numbers a sample's forward or backward reads and writes; it takes and gives so many."""
         return taken + given
 
-    def prepare(self) -> Any:
-        """What all pieces of a pass share, such as weights in another layout; made once a pass."""
+    def watched(self) -> tuple[Array, ...]:
+        """The arrays that `prepare` makes something of."""
+        return ()
+
+    def prepare(self, backward: bool) -> Any:
+        """What all pieces of a pass share, such as weights in another layout. backward: whether one will follow."""
         return None
 
     def forward(self, job: Job, *xs: Array) -> tuple[Array, Any]:

@@ -9,16 +9,18 @@ from xpcnn.errors import ConfigError
 from xpcnn.models.alexnet import AlexNet
 from xpcnn.models.deep_convnet import DeepConvNet
 from xpcnn.models.lenet import LeNet5
+from xpcnn.models.quick_convnet import QuickConvNet
 from xpcnn.models.simple_convnet import SimpleConvNet
 from xpcnn.network import Network
 
-__all__ = ["MODELS", "AlexNet", "DeepConvNet", "LeNet5", "SimpleConvNet", "make_model"]
+__all__ = ["MODELS", "AlexNet", "DeepConvNet", "LeNet5", "QuickConvNet", "SimpleConvNet", "make_model"]
 
 MODELS: dict[str, type[Network]] = {
     "simple": SimpleConvNet,
     "deep": DeepConvNet,
     "lenet5": LeNet5,
     "alexnet": AlexNet,
+    "quick": QuickConvNet,
 }
 
 

@@ -1,4 +1,4 @@
-"""QuickConvNet: small convolutions with batch normalisation, for the most accuracy a second of training can buy."""
+"""QuickConvNet: few layers in the order that runs fastest here, for the most accuracy a second of training can buy."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ __all__ = ["QuickConvNet"]
 
 
 class QuickConvNet(Sequential):
-    """A 5x5 convolution of stride 2, then 3x3 convolutions, each with batch normalisation and ReLU; pooling between.
+    """A 5x5 convolution, then two groups of 3x3 convolutions with a 2x2 pooling behind each, all with ReLU.
 
-    input_dim: (C, H, W). widths: filters of the three stages. depth: 3x3 convolutions in each of the last two.
-    stride: of the first convolution (2 leaves a quarter of the pixels to the rest). dropout_ratio: before the scores.
+    One batch normalisation stands before the scores, where it is cheap and lets the learning rate be high.
+    input_dim: (C, H, W). widths: filters of the first convolution and of the two groups. depth: convolutions in a
+    group. stride: of the first convolution (2 leaves a quarter of the pixels to the rest). dropout_ratio: before the
+    scores.
     """
 
     def __init__(
@@ -35,11 +37,12 @@ class QuickConvNet(Sequential):
     ) -> None:
         if len(widths) != 3 or depth < 1:
             raise ConfigError(f"widths are three numbers of filters and depth is at least 1, got {widths} and {depth}")
-        layers: list[object] = [conv(widths[0], 5, stride=stride, pad=2, bias=False), "batch_norm", "relu"]
+        layers: list[object] = [conv(widths[0], 5, stride=stride, pad=2), "relu"]
         for width in widths[1:]:
             for _ in range(depth):
-                layers += [conv(width, 3, pad=1, bias=False), "batch_norm", "relu"]
+                layers += [conv(width, 3, pad=1), "relu"]
             layers.append(max_pool(2))
+        layers += ["flatten", "batch_norm"]
         layers += [dropout(dropout_ratio)] if dropout_ratio else []
         layers.append(affine(output_size))
         super().__init__(layers, input_dim, seed=seed, dtype=dtype, device=device, init="he")

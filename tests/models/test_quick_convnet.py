@@ -1,0 +1,40 @@
+"""QuickConvNet: sizes, arguments, gradients, and the recipes made of it."""
+
+import numpy as np
+import pytest
+
+from xpcnn.errors import ConfigError
+from xpcnn.models import QuickConvNet, make_model
+from xpcnn.ops.gradcheck import relative_error
+
+
+def test_sizes():
+    net = QuickConvNet(seed=0)
+    shapes = [node.shape for node in net.nodes.values() if type(node.layer).__name__ in ("Convolution", "Affine")]
+    assert shapes == [(16, 14, 14), (32, 14, 14), (32, 7, 7), (10,)]
+    # 16*(25+1) + 32*(16*9+1) + 32*(32*9+1) + 2*288 (batch normalisation) + 288*10 + 10
+    assert sum(a.size for a in net.params.values()) == 416 + 4640 + 9248 + 576 + 2890
+
+
+def test_arguments_and_making_it_again():
+    net = QuickConvNet(widths=(4, 6, 8), depth=2, stride=1, dropout_ratio=0.3, seed=1)
+    kinds = [type(layer).__name__ for layer in net.layers.values()]
+    assert kinds.count("Convolution") == 5
+    assert kinds.count("Dropout") == 1
+    again = make_model(net.config, seed=1)
+    assert {name: a.tobytes() for name, a in again.params.items()} == {n: a.tobytes() for n, a in net.params.items()}
+    with pytest.raises(ConfigError, match="three numbers"):
+        QuickConvNet(widths=(4, 6))
+
+
+def test_gradients():
+    net = QuickConvNet((1, 8, 8), 3, widths=(2, 3, 3), seed=2, dtype="float64")
+    rng = np.random.default_rng(1)
+    for name in net.params:
+        if name.endswith((".b", ".beta")):  # zero biases put ReLUs on their kinks
+            net.params[name] = rng.standard_normal(net.params[name].shape)
+    x, t = rng.standard_normal((4, 1, 8, 8)), np.array([0, 2, 1, 1])
+    numerical = net.numerical_gradient(x, t)
+    for name, g in net.gradient(x, t).items():
+        # Central differences in float64 leave about 1e-9; a bias before batch normalisation may have gradient 0.
+        assert relative_error(g, numerical[name]) < 1e-6 or np.abs(numerical[name]).max() < 1e-8, name
