@@ -252,6 +252,6 @@ def test_prediction_sees_every_change_of_a_parameter(name):
                 a = side.params[key] if key in side.params else side.state[key]
                 a[...] = a * 1.5 + 0.1  # in place: nobody is told
         got, expected = net.predict(x), plain.predict(x)
-        # float32: rounding errors of a few thousand terms through eight layers; a change missed is a thousand times more.
+        # float32: rounding of a few thousand terms through eight layers; a change missed is a thousand times more.
         assert np.abs(got - expected).max() <= 1e-4 * np.abs(expected).max(), key
     net.train_pass(x, t)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from xpcnn import Sequential
 from xpcnn.executors import EagerExecutor
 from xpcnn.executors.conv_stage import ConvStage
+from xpcnn.executors.grouped_stage import GroupedStage
 from xpcnn.executors.patch_stage import PatchStage, gather_filters, spread_filters
 from xpcnn.executors.stages import AffineStage, LayerStage, Workspace
 from xpcnn.layers import affine, average_pool, conv, max_pool
@@ -65,6 +66,33 @@ def test_convolution_stages(C, H, W, filters, size, stride, pad, before, relu, p
     layers += ["relu"] if relu else []
     layers += [max_pool(2)] if pool else []
     check_against_eager(layers, (C, H, W), N)
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(
+    groups=st.integers(1, 3),
+    channels=st.integers(1, 3),
+    filters=st.integers(1, 3),
+    H=st.integers(6, 12),
+    W=st.integers(6, 12),
+    size=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    stride=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    pad=pads,
+    before=st.booleans(),
+    rest=st.sampled_from([[], ["relu"], ["relu", max_pool(2)], [max_pool(2)]]),
+    N=st.integers(1, 4),
+)
+def test_grouped_stages(groups, channels, filters, H, W, size, stride, dilation, pad, before, rest, N):
+    C = groups * channels
+    layers = [conv(C, 1), "tanh"] if before else []
+    layers += [conv(groups * filters, size, stride, pad, dilation, groups), *rest]
+    top, left, bottom, right = (pad,) * 4 if isinstance(pad, int) else pad
+    out_h = (H + top + bottom - dilation[0] * (size[0] - 1) - 1) // stride[0] + 1
+    out_w = (W + left + right - dilation[1] * (size[1] - 1) - 1) // stride[1] + 1
+    assume(min(out_h, out_w) >= 2)
+    net = check_against_eager(layers, (C, H, W), N)
+    assert isinstance(net.executor.stages[-2], GroupedStage) == (groups > 1 or dilation != (1, 1)) or rest == []
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (1, 9, 10), (1, 10, 9), (2, 8, 8), (1, 6, 6)])
@@ -126,7 +154,7 @@ def test_layers_are_joined_only_where_nobody_else_looks():
         dtype="float64",
     )
     kinds = [type(stage) for stage in net.executor.stages]
-    assert kinds == [PatchStage, LayerStage, LayerStage, AffineStage]
+    assert kinds == [PatchStage, GroupedStage, LayerStage, AffineStage]
     branched = Sequential(
         [("c", conv(4, 3, pad=1)), ("r", "relu"), ("s", "add", ("c", "r")), ("p", max_pool(2))],
         (3, 6, 6),
@@ -163,15 +191,21 @@ def test_the_plan_is_told_layer_by_layer():
     assert "affine1: matrix product" in text
 
 
+@pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_columns_come_in_strips_where_they_would_be_too_many(before, stride, monkeypatch):
+def test_columns_come_in_strips_where_they_would_be_too_many(before, stride, groups, monkeypatch):
     from xpcnn.executors import plan
     from xpcnn.ops.cpu import convolution
 
-    monkeypatch.setattr(convolution, "BUDGET", 5000)  # two or three rows of output pixels
+    monkeypatch.setattr(convolution, "BUDGET", 5000)  # one row of output pixels
     monkeypatch.setattr(plan, "WORKING_SET", 1)
-    layers = [*([conv(3, 1), "tanh"] if before else []), conv(4, 3, stride=stride, pad=1), "relu", max_pool(2)]
+    layers = [
+        *([conv(3, 1), "tanh"] if before else []),
+        conv(3, 3, stride=stride, pad=1, groups=groups),
+        "relu",
+        max_pool(2),
+    ]
     net = check_against_eager(layers, (3, 19, 17), 3)
     largest = max(room.size for ws in net.executor._rooms for key, room in ws._buffers.items() if key == "columns")
     assert largest * 8 <= 5000

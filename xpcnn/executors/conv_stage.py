@@ -85,8 +85,8 @@ class ConvStage(Stage):
         """The windows of the output rows `rows`, as a matrix in scratch."""
         stride_h = self.layer.stride[0]
         seen = padded[:, rows.start * stride_h : (rows.stop - 1) * stride_h + self.FH]
-        shape = (len(padded), rows.stop - rows.start, self.out[1], self.FH, self.FW * self.C)
-        return columns(seen, self.FH, self.FW, self.layer.stride, job.scratch("columns", shape, padded.dtype))
+        shape = (len(padded), rows.stop - rows.start, self.out[1], self.FH, self.FW, self.C)
+        return columns(seen, self.layer.stride, job.scratch("columns", shape, padded.dtype))
 
     def _output(self, job: Job, name: str, n: int, dtype: Any) -> Array:
         """Room for the convolution's output: scratch where it is pooled at once, else what is handed on."""
@@ -167,9 +167,9 @@ class ConvStage(Stage):
         self._spread(job, dy, choice, padded[:, above : above + OH, before : before + OW])
         dx = job.kept(self, "dx", x.shape, x.dtype)
         for rows in strips(n, H, W * self.FH * self.FW * self.FN * x.itemsize):
-            shape = (n, rows.stop - rows.start, W, self.FH, self.FW * self.FN)
+            shape = (n, rows.stop - rows.start, W, self.FH, self.FW, self.FN)
             seen = padded[:, rows.start : rows.stop - 1 + self.FH]
-            cols = columns(seen, self.FH, self.FW, (1, 1), job.scratch("columns", shape, x.dtype))
+            cols = columns(seen, (1, 1), job.scratch("columns", shape, x.dtype))
             # The same columns serve both products: of dy with the flipped filters, and of x with dy.
             np.matmul(cols, job.prepared[self][1], out=dx[:, rows].reshape(-1, self.C))
             add_up(job, self, "flipped W", x[:, rows].reshape(-1, self.C).T @ cols)

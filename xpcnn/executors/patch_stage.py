@@ -38,9 +38,9 @@ class PatchStage(ConvStage):
     def _patches(self, job: Job, padded: Array, rows: slice) -> Array:
         """The patches of the pooled rows `rows`, as a matrix in scratch."""
         PH, PW = self.FH + 1, self.FW + 1
-        shape = (len(padded), rows.stop - rows.start, self.out[1] // 2, PH, PW * self.C)
+        shape = (len(padded), rows.stop - rows.start, self.out[1] // 2, PH, PW, self.C)
         seen = padded[:, 2 * rows.start : 2 * (rows.stop - 1) + PH]
-        return columns(seen, PH, PW, (2, 2), job.scratch("columns", shape, padded.dtype))
+        return columns(seen, (2, 2), job.scratch("columns", shape, padded.dtype))
 
     def _corners(self, job: Job, n: int, rows: slice, dtype: Any) -> tuple[Array, tuple[Array, Array, Array, Array]]:
         """Scratch for the four outputs of each window of `rows`: as a matrix, and corner by corner."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from xpcnn.executors.compiled_stage import CompiledStage
 from xpcnn.executors.conv_stage import ConvStage
+from xpcnn.executors.grouped_stage import GroupedStage
 from xpcnn.executors.norm_stage import NormStage
 from xpcnn.executors.patch_stage import PatchStage
 from xpcnn.executors.stages import AffineStage, LayerStage, Stage
@@ -68,7 +69,7 @@ def plan_stages(nodes: Sequence[Node], input_shape: Shape, compiled: bool = Fals
             stage = AffineStage(node, *([relu] if relu else []))
         elif isinstance(node.layer, BatchNormalization):
             stage = NormStage(node, *([relu] if relu else []))
-        elif isinstance(node.layer, Convolution) and node.layer.groups == 1 and node.layer.dilation == (1, 1):
+        elif isinstance(node.layer, Convolution):
             after = only_user(relu or node)
             pool = after if after is not None and _is_2x2_max(after, (relu or node).shape) else None
             stage = _conv_stage(node, relu, pool, shapes[node.inputs[0]], compiled)
@@ -83,6 +84,9 @@ def plan_stages(nodes: Sequence[Node], input_shape: Shape, compiled: bool = Fals
 
 
 def _conv_stage(conv: Node, relu: Node | None, pool: Node | None, arriving: Shape, compiled: bool) -> Stage:
+    assert isinstance(conv.layer, Convolution)
+    if conv.layer.groups > 1 or conv.layer.dilation != (1, 1):
+        return GroupedStage(conv, relu, pool)
     if compiled:
         stage = CompiledStage(conv, relu, pool, arriving)
         if stage.possible:

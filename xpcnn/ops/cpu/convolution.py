@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from xpcnn.device import Array
+from xpcnn.ops.reference.convolution import window_slices
 
 __all__ = [
     "as_filters",
@@ -67,23 +68,21 @@ def pad_into(buffer: Array, x: Array, pad: _Pad) -> Array:
     return buffer
 
 
-def columns(x: Array, FH: int, FW: int, stride: tuple[int, int], out: Array) -> Array:
-    """Copies the windows of x (n, H, W, C), padded already, into out (n, OH, OW, FH, FW*C); returns it as a matrix."""
-    n, OH, OW = out.shape[:3]
+def columns(x: Array, stride: tuple[int, int], out: Array, dilation: tuple[int, int] = (1, 1)) -> Array:
+    """Copies the windows of x (n, H, W, C), padded already, into out (n, OH, OW, FH, FW, C); returns it as a matrix.
+
+    x may be some of the channels of a larger array.
+    """
+    n, OH, OW, FH, FW, C = out.shape
     image, row, pixel = x.strides[:3]
-    windows = np.lib.stride_tricks.as_strided(
-        x, out.shape, (image, row * stride[0], pixel * stride[1], row, x.itemsize), writeable=False
-    )
-    np.copyto(out, windows)
-    return out.reshape(n * OH * OW, FH * out.shape[4])
+    steps = (image, row * stride[0], pixel * stride[1], row * dilation[0], pixel * dilation[1], x.itemsize)
+    np.copyto(out, np.lib.stride_tricks.as_strided(x, out.shape, steps, writeable=False))
+    return out.reshape(n * OH * OW, FH * FW * C)
 
 
-def fold_columns(dcols: Array, stride: tuple[int, int], dx: Array) -> None:
+def fold_columns(dcols: Array, stride: tuple[int, int], dx: Array, dilation: tuple[int, int] = (1, 1)) -> None:
     """Adds dcols (n, OH, OW, FH, FW, C) to the windows of dx (n, Hp, Wp, C) that they came from."""
     _, OH, OW, FH, FW, _ = dcols.shape
-    for fh in range(FH):
-        for fw in range(FW):
-            window = dx[
-                :, fh : fh + stride[0] * (OH - 1) + 1 : stride[0], fw : fw + stride[1] * (OW - 1) + 1 : stride[1]
-            ]
-            window += dcols[:, :, :, fh, fw]
+    for fh, fw, (rows, width) in window_slices((FH, FW), (OH, OW), stride, dilation):
+        window = dx[:, rows, width]
+        window += dcols[:, :, :, fh, fw]

@@ -1,0 +1,86 @@
+"""Convolutions in groups, or with dilation: a set of columns for each group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xpcnn.device import Array
+from xpcnn.executors.conv_stage import ConvStage
+from xpcnn.executors.eager import Gradients
+from xpcnn.executors.stages import Job, add_up
+from xpcnn.graph import Node
+from xpcnn.ops.cpu.convolution import as_filters, as_matrix, columns, fold_columns
+from xpcnn.ops.cpu.pooling import Choice
+
+__all__ = ["GroupedStage"]
+
+
+class GroupedStage(ConvStage):
+    """As a ConvStage, for any groups and dilation. C is a group's number of channels, FN the filters of all groups."""
+
+    def __init__(self, conv: Node, relu: Node | None, pool: Node | None) -> None:
+        super().__init__(conv, relu, pool)
+        self.groups, self.dilation = self.layer.groups, self.layer.dilation
+        self.direct_dx = False
+
+    def prepare(self, backward: bool) -> Any:
+        return [as_matrix(W) for W in np.split(self.layer.params["W"], self.groups)]
+
+    def _parts(self) -> list[tuple[int, slice, slice]]:
+        """For each group its number, its channels and its filters."""
+        C, FN = self.C, self.FN // self.groups  # W's own second axis is a group's channels already
+        return [(g, slice(g * C, (g + 1) * C), slice(g * FN, (g + 1) * FN)) for g in range(self.groups)]
+
+    def _group_columns(self, job: Job, padded: Array, rows: slice, channels: slice) -> Array:
+        shape = (len(padded), rows.stop - rows.start, self.out[1], self.FH, self.FW, self.C)
+        room = job.scratch("columns", shape, padded.dtype)
+        stride = self.layer.stride
+        return columns(padded[:, rows.start * stride[0] :, :, channels], stride, room, self.dilation)
+
+    def forward(self, job: Job, *xs: Array) -> tuple[Array, Any]:
+        x = self._keep_input(job, xs[0])
+        z = self._output(job, "z" if self.pool else "y", len(x), x.dtype)
+        padded = self._padded(job, x)
+        for rows in self._strips(len(x), x.dtype):
+            for g, channels, filters in self._parts():
+                part = z[:, rows, :, filters]
+                cols = self._group_columns(job, padded, rows, channels)
+                part[...] = (cols @ job.prepared[self][g]).reshape(part.shape)
+        y, choice = self._finish(job, z)
+        return y.transpose(0, 3, 1, 2), (x, y, choice)
+
+    def _by_columns(self, job: Job, x: Array, dy: Array, choice: Choice | None) -> Array | None:
+        n, H, W, C = x.shape
+        OH, OW = self.out
+        g_all = job.scratch("dy spread", (n, OH, OW, self.FN), x.dtype)
+        self._spread(job, dy, choice, g_all)
+        padded = self._padded(job, x)
+        dx = None
+        if self.needs_dx:
+            dx = job.kept(self, "dx", (n, H + self.top + self.bottom, W + self.left + self.right, C), x.dtype)
+            dx.fill(0.0)
+        stride = self.layer.stride
+        for rows in self._strips(n, x.dtype):
+            for g, channels, filters in self._parts():
+                g_rows = np.ascontiguousarray(g_all[:, rows, :, filters]).reshape(-1, self.FN // self.groups)
+                cols = self._group_columns(job, padded, rows, channels)
+                add_up(job, self, f"W{g}", cols.T @ g_rows)
+                if dx is not None:
+                    dcols = np.matmul(g_rows, job.prepared[self][g].T, out=cols)
+                    windows = dcols.reshape(n, -1, OW, self.FH, self.FW, self.C)
+                    fold_columns(windows, stride, dx[:, rows.start * stride[0] :, :, channels], self.dilation)
+        if dx is None:
+            return None
+        return dx[:, self.top : self.top + H, self.left : self.left + W].transpose(0, 3, 1, 2)
+
+    def gradients(self, sums: dict[str, Array]) -> Gradients:
+        shape = (self.FN // self.groups, self.C, self.FH, self.FW)
+        grads = {"W": np.concatenate([as_filters(sums[f"W{g}"], shape) for g in range(self.groups)])}
+        if "b" in sums:
+            grads["b"] = sums["b"]
+        return {self.nodes[0].name: grads}
+
+    def describe(self) -> str:
+        return f"columns of {self.groups} group(s)" + super().describe().removeprefix("columns")
