@@ -2,12 +2,13 @@
 
 import os
 import threading
+from types import SimpleNamespace
 
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from xpcnn import threads
-from xpcnn.threads import Crew, available_cores, one_blas_thread
+from xpcnn.threads import Crew, available_cores, blas_can_be_held, one_blas_thread, usual_threads
 
 
 def blas_threads():
@@ -96,6 +97,14 @@ def test_a_forked_child_makes_its_own_threads():
     if child == 0:
         os._exit(crew.run([lambda: 3, lambda: 4]) != [3, 4])
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_blas_that_cannot_be_held_gets_one_thread_of_ours(held, monkeypatch):
+    libraries = [SimpleNamespace(user_api="blas")] if held else [SimpleNamespace(user_api="openmp")]
+    monkeypatch.setattr(threads, "_controller", SimpleNamespace(lib_controllers=libraries))
+    assert blas_can_be_held() == held
+    assert usual_threads() == (available_cores() if held else 1)
 
 
 def test_hardware_threads_of_one_core_count_once(monkeypatch):

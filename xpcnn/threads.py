@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-__all__ = ["Crew", "available_cores", "one_blas_thread"]
+__all__ = ["Crew", "available_cores", "blas_can_be_held", "one_blas_thread", "usual_threads"]
 
 R = TypeVar("R")
 
@@ -18,6 +18,25 @@ _holders = 0
 _limit: Any = None
 _setter: threading.Thread | None = None  # the thread that set the limit
 _controller: Any = None
+
+
+def blas_can_be_held() -> bool:
+    """Whether this NumPy's BLAS lets itself be held to one thread (Apple's Accelerate does not)."""
+    return any(library.user_api == "blas" for library in _blas().lib_controllers)
+
+
+def usual_threads() -> int:
+    """One thread a core; one in all where BLAS cannot be kept from starting its own in each."""
+    return available_cores() if blas_can_be_held() else 1
+
+
+def _blas() -> Any:
+    global _controller
+    if _controller is None:
+        from threadpoolctl import ThreadpoolController
+
+        _controller = ThreadpoolController()
+    return _controller
 
 
 def available_cores() -> int:
@@ -46,14 +65,10 @@ def _siblings(cpu: int) -> str:
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Holds BLAS to one thread while any thread of the process is inside; then the caller's setting is back."""
-    global _holders, _limit, _setter, _controller
+    global _holders, _limit, _setter
     with _lock:
         if _holders == 0:
-            if _controller is None:
-                from threadpoolctl import ThreadpoolController
-
-                _controller = ThreadpoolController()
-            _limit = _controller.limit(limits=1, user_api="blas")
+            _limit = _blas().limit(limits=1, user_api="blas")
             _limit.__enter__()
             _setter = threading.current_thread()
         _holders += 1
@@ -70,7 +85,7 @@ def one_blas_thread() -> Iterator[None]:
 def _take_over_control() -> None:
     """Lets this thread restore what another one set: threadpoolctl >= 3.7 heeds only the thread that set it."""
     if _setter is not threading.current_thread():
-        for library in _controller.lib_controllers:
+        for library in _blas().lib_controllers:
             if hasattr(library, "clear_controlling_thread"):
                 library.clear_controlling_thread(force=True)
 

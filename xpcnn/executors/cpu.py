@@ -25,7 +25,7 @@ from xpcnn.graph import INPUT, Node
 from xpcnn.layers.base import Context, Shape
 from xpcnn.layers.loss import SoftmaxWithLoss
 from xpcnn.ops.cpu.compiled import available
-from xpcnn.threads import Crew, available_cores, one_blas_thread
+from xpcnn.threads import Crew, one_blas_thread, usual_threads
 
 __all__ = ["CpuExecutor"]
 
@@ -33,7 +33,7 @@ R = TypeVar("R")
 
 
 class CpuExecutor(EagerExecutor):
-    """Cuts batches into pieces over `threads` threads (None: as many as there are cores to use).
+    """Cuts batches into pieces over `threads` threads (None: one a core, or one where BLAS cannot be held to one).
 
     The pieces and their order depend on the batch's size and `threads` alone, so equal runs give equal bits. Layers
     that couple the samples in training (batch normalisation) make the threads meet and add up their parts.
@@ -49,7 +49,7 @@ class CpuExecutor(EagerExecutor):
         threads: int | None = None,
     ) -> None:
         super().__init__(nodes, loss, seed)
-        self.threads = available_cores() if threads is None else threads
+        self.threads = usual_threads() if threads is None else threads
         self.stages = plan_stages(self.nodes, input_shape, compiled=dtype == np.float32 and available())
         sizes = sample_sizes(self.nodes, math.prod(input_shape))
         self.segments = plan_segments(self.stages, sizes, dtype.itemsize)
