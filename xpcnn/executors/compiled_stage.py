@@ -16,6 +16,7 @@ from xpcnn.executors.eager import Gradients
 from xpcnn.executors.stages import Job, channels_last
 from xpcnn.graph import Node
 from xpcnn.ops.cpu.compiled import ConvKernels
+from xpcnn.ops.cpu.compiled.arrays import Bound
 
 __all__ = ["CompiledStage"]
 
@@ -101,17 +102,41 @@ class CompiledStage(ConvStage):
     # -- forward and backward ----------------------------------------------------------------------------------
 
     def forward(self, job: Job, *xs: Array) -> tuple[Array, Any]:
-        n = len(xs[0])
-        x = self._padded_input(job, xs[0])
         w, b = job.prepared[self][0], self.layer.params.get("b")
-        y = _inner(self._y(job, n), self.margin)
-        index = None
-        if self.pool:
-            index = job.kept(self, "index", y.shape, np.uint8)
-            self.kernels.forward_pool(x, w, b, y, index, self.relu)
-        else:
-            self.kernels.forward(x, w, b, y, self.relu)
+        if not job.keep:
+            return self._predict(job, xs[0], w, b), None
+        x = self._padded_input(job, xs[0])
+        y, index, _ = self._convolve(job, x, w, b)
         return y.transpose(0, 3, 1, 2), (x, y, index)
+
+    def _convolve(self, job: Job, x: Array, w: Array, b: Array | None) -> tuple[Array, Array | None, Bound]:
+        """The output, the pooling's index, and the call that would do it again."""
+        y = _inner(self._y(job, len(x)), self.margin)
+        if not self.pool:
+            return y, None, self.kernels.forward(x, w, b, y, self.relu)
+        index = job.kept(self, "index", y.shape, np.uint8)
+        return y, index, self.kernels.forward_pool(x, w, b, y, index, self.relu)
+
+    def _predict(self, job: Job, x: Array, w: Array, b: Array | None) -> Array:
+        """The output alone. One picture takes less time than checking what it is called with: that is remembered."""
+        key = (id(self), len(x))
+        known = job.room.calls.get(key)
+        if known is not None and known[0] is w and known[1] is b:
+            _, _, taken, call, y = known
+            if taken is not None:
+                np.copyto(taken, x.transpose(0, 2, 3, 1))
+            call()
+            return y
+        if self.source is not None:
+            taken, whole = None, self.source._y(job, len(x))
+        else:
+            whole = self._around(job, "x", len(x), self.x_size, self.layer.pad, self.C)
+            taken = _inner(whole, self.layer.pad)
+            np.copyto(taken, x.transpose(0, 2, 3, 1))
+        y, _, call = self._convolve(job, whole, w, b)
+        y = y.transpose(0, 3, 1, 2)
+        job.room.calls[key] = (w, b, taken, call, y)
+        return y
 
     def backward(self, job: Job, saved: Any, dout: Array) -> tuple[Array | None, ...]:
         x, y, index = saved

@@ -21,10 +21,14 @@ __all__ = ["AffineStage", "Job", "LayerStage", "Stage", "Workspace", "add_up", "
 
 
 class Workspace:
-    """Buffers by key, allocated when first asked for and used again ever after; one workspace a thread."""
+    """Buffers by key, allocated when first asked for and used again ever after; one workspace a thread.
+
+    calls: what stages remember of calls on these buffers; forgotten when a buffer is replaced by a larger one.
+    """
 
     def __init__(self) -> None:
         self._buffers: dict[Any, Array] = {}
+        self.calls: dict[Any, Any] = {}
 
     def get(self, key: object, shape: tuple[int, ...], dtype: Any) -> Array:
         """An array of that shape: zeros at first, then what was left there before."""
@@ -32,6 +36,7 @@ class Workspace:
         flat = self._buffers.get(key)
         if flat is None or flat.size < size or flat.dtype != dtype:
             flat = self._buffers[key] = np.zeros(size, dtype=dtype)
+            self.calls.clear()
         return flat[:size].reshape(shape)
 
 
