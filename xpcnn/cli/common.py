@@ -91,7 +91,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             warn("interrupted")
             code = INTERRUPTED
         except BrokenPipeError:  # whoever read our output has gone, as `| head` does
-            sys.stderr.close()
+            # What is left to flush at exit must go somewhere, or Python ends with a code and words of its own.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = FAILED
         raise typer.Exit(code)
 
