@@ -11,24 +11,24 @@ from xpcnn.ops.gradcheck import relative_error
 def test_sizes():
     net = QuickConvNet(seed=0)
     shapes = [node.shape for node in net.nodes.values() if type(node.layer).__name__ in ("Convolution", "Affine")]
-    assert shapes == [(16, 14, 14), (32, 14, 14), (32, 7, 7), (10,)]
-    # 16*(25+1) + 32*(16*9+1) + 32*(32*9+1) + 2*288 (batch normalisation) + 288*10 + 10
-    assert sum(a.size for a in net.params.values()) == 416 + 4640 + 9248 + 576 + 2890
+    assert shapes == [(16, 26, 26), (24, 11, 11), (100,), (10,)]
+    # 16*(9+1) + 24*(16*9+1) + 2*600 (batch normalisation of 24*5*5) + 600*100 + 100 + 100*10 + 10
+    assert sum(a.size for a in net.params.values()) == 160 + 3480 + 1200 + 60_100 + 1010
 
 
 def test_arguments_and_making_it_again():
-    net = QuickConvNet(widths=(4, 6, 8), depth=2, stride=1, dropout_ratio=0.3, seed=1)
+    net = QuickConvNet(widths=(4, 6, 8), depth=2, pad=1, hidden_size=12, dropout_ratio=0.3, seed=1)
     kinds = [type(layer).__name__ for layer in net.layers.values()]
-    assert kinds.count("Convolution") == 5
+    assert kinds.count("Convolution") == 6
     assert kinds.count("Dropout") == 1
     again = make_model(net.config, seed=1)
     assert {name: a.tobytes() for name, a in again.params.items()} == {n: a.tobytes() for n, a in net.params.items()}
-    with pytest.raises(ConfigError, match="three numbers"):
-        QuickConvNet(widths=(4, 6))
+    with pytest.raises(ConfigError, match="at least one number"):
+        QuickConvNet(widths=())
 
 
 def test_gradients():
-    net = QuickConvNet((1, 8, 8), 3, widths=(2, 3, 3), seed=2, dtype="float64")
+    net = QuickConvNet((1, 8, 8), 3, widths=(2, 3), pad=1, hidden_size=5, seed=2, dtype="float64")
     rng = np.random.default_rng(1)
     for name in net.params:
         if name.endswith((".b", ".beta")):  # zero biases put ReLUs on their kinks

@@ -14,35 +14,35 @@ __all__ = ["QuickConvNet"]
 
 
 class QuickConvNet(Sequential):
-    """A 5x5 convolution, then two groups of 3x3 convolutions with a 2x2 pooling behind each, all with ReLU.
+    """Groups of 3x3 convolutions with ReLU and a 2x2 max pooling behind each group, then two affine layers.
 
-    One batch normalisation stands before the scores, where it is cheap and lets the learning rate be high.
-    input_dim: (C, H, W). widths: filters of the first convolution and of the two groups. depth: convolutions in a
-    group. stride: of the first convolution (2 leaves a quarter of the pixels to the rest). dropout_ratio: before the
-    scores.
+    One batch normalisation stands before the affine layers, where it is cheap and lets the learning rate be high.
+    input_dim: (C, H, W). widths: filters of each group. depth: convolutions in a group. pad: of the convolutions.
+    hidden_size: units of the first affine layer. dropout_ratio: before the scores.
     """
 
     def __init__(
         self,
         input_dim: Sequence[int] = (1, 28, 28),
         output_size: int = 10,
-        widths: Sequence[int] = (16, 32, 32),
+        widths: Sequence[int] = (16, 24),
         depth: int = 1,
-        stride: int = 2,
+        pad: int = 0,
+        hidden_size: int = 100,
         dropout_ratio: float = 0.0,
         *,
         seed: int | None = None,
         dtype: Any = "float32",
         device: str | Device | None = "cpu",
     ) -> None:
-        if len(widths) != 3 or depth < 1:
-            raise ConfigError(f"widths are three numbers of filters and depth is at least 1, got {widths} and {depth}")
-        layers: list[object] = [conv(widths[0], 5, stride=stride, pad=2), "relu"]
-        for width in widths[1:]:
+        if not widths or depth < 1:
+            raise ConfigError(f"widths are at least one number of filters and depth at least 1, got {widths}, {depth}")
+        layers: list[object] = []
+        for width in widths:
             for _ in range(depth):
-                layers += [conv(width, 3, pad=1), "relu"]
+                layers += [conv(width, 3, pad=pad), "relu"]
             layers.append(max_pool(2))
-        layers += ["flatten", "batch_norm"]
+        layers += ["flatten", "batch_norm", affine(hidden_size), "relu"]
         layers += [dropout(dropout_ratio)] if dropout_ratio else []
         layers.append(affine(output_size))
         super().__init__(layers, input_dim, seed=seed, dtype=dtype, device=device, init="he")
@@ -52,6 +52,7 @@ class QuickConvNet(Sequential):
             "output_size": output_size,
             "widths": list(widths),
             "depth": depth,
-            "stride": stride,
+            "pad": pad,
+            "hidden_size": hidden_size,
             "dropout_ratio": dropout_ratio,
         }
