@@ -137,7 +137,7 @@ class CpuExecutor(EagerExecutor):
             share = shares[thread]
             meet = partial(meeting.total, thread)
             try:
-                return work(Job(train, keep, step, self.seed, share.start, 0, room, prepared, thread, meet), share)
+                return work(Job(train, keep, step, self.seed, share.start, 0, room, prepared, N, thread, meet), share)
             except BrokenBarrierError:
                 raise
             except BaseException:

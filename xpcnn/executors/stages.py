@@ -61,6 +61,7 @@ class Job:
     piece: int
     room: Workspace
     prepared: dict[Stage, Any]
+    samples: int = 0
     thread: int = 0
     meet: Callable[[Array], Array] = _alone
     sums: dict[Stage, dict[str, Array]] = field(default_factory=dict)
