@@ -41,6 +41,8 @@ def corners_of(z: Array) -> _Corners:
 class ConvStage(Stage):
     """A convolution (one group, no dilation), then a ReLU and a 2x2 max pooling where they follow."""
 
+    channels_last = True
+
     def __init__(self, conv: Node, relu: Node | None, pool: Node | None) -> None:
         super().__init__(*(node for node in (conv, relu, pool) if node is not None))
         assert isinstance(conv.layer, Convolution)

@@ -18,7 +18,7 @@ import numpy as np
 from xpcnn.device import Array
 from xpcnn.executors.eager import EagerExecutor, Gradients, Visit, deliver
 from xpcnn.executors.norm_stage import Meeting
-from xpcnn.executors.passage import Passage, pieces_of, run_stages
+from xpcnn.executors.passage import Passage, pieces_of, room_for, run_stages
 from xpcnn.executors.plan import piece_size, plan_segments, plan_stages, sample_sizes
 from xpcnn.executors.stages import Job, Stage, Workspace
 from xpcnn.graph import INPUT, Node
@@ -74,7 +74,7 @@ class CpuExecutor(EagerExecutor):
     ) -> Array:
         if visit is not None or len(x) == 0 or (train and self._couples):
             return super().predict(x, train, step, visit, first)
-        scores = np.empty((len(x), *self.nodes[-1].shape), dtype=x.dtype)
+        scores = room_for(len(x), self.nodes[-1].shape, x.dtype, self.stages[-1].channels_last)
         last = self.stages[-1].name
 
         def work(job: Job, share: slice) -> None:

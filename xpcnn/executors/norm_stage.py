@@ -40,6 +40,7 @@ class Meeting:
 class NormStage(Stage):
     """A batch normalisation, with the ReLU behind it if there is one, on a thread's whole part of the batch."""
 
+    channels_last = True
     couples = True
 
     def __init__(self, norm: Node, *relu: Node) -> None:

@@ -13,7 +13,7 @@ from xpcnn.executors.plan import Segment
 from xpcnn.executors.stages import Job, Stage
 from xpcnn.graph import INPUT
 
-__all__ = ["Passage", "pieces_of", "run_stages", "run_stages_back"]
+__all__ = ["Passage", "pieces_of", "room_for", "run_stages", "run_stages_back"]
 
 Values = dict[str, Array]  # by the name of the node that gave them, or "input"
 
@@ -97,10 +97,16 @@ def pieces_of(share: slice, size: int) -> list[slice]:
 
 def _like(part: Array, length: int) -> Array:
     """Room for a share's values, laid out in memory as those of its pieces are."""
-    if part.ndim == 4 and part.transpose(0, 2, 3, 1).flags.c_contiguous:
-        _, C, H, W = part.shape
-        return np.empty((length, H, W, C), dtype=part.dtype).transpose(0, 3, 1, 2)
-    return np.empty((length, *part.shape[1:]), dtype=part.dtype)
+    last = part.ndim == 4 and part.transpose(0, 2, 3, 1).flags.c_contiguous
+    return room_for(length, part.shape[1:], part.dtype, last)
+
+
+def room_for(N: int, shape: tuple[int, ...], dtype: Any, channels_last: bool) -> Array:
+    """An array (N, *shape), of pictures laid out channels-last in memory if asked for."""
+    if channels_last and len(shape) == 3:
+        C, H, W = shape
+        return np.empty((N, H, W, C), dtype=dtype).transpose(0, 3, 1, 2)
+    return np.empty((N, *shape), dtype=dtype)
 
 
 def run_stages(stages: list[Stage], job: Job, values: Values) -> tuple[Values, list[Any]]:

@@ -78,6 +78,7 @@ class Job:
 class Stage:
     """Base of the stages. nodes: those it does; it takes the first one's inputs and gives the last one's output."""
 
+    channels_last = False  # whether pictures lie so in the memory of its output
     couples = False  # whether training couples the samples, so that the threads must meet
 
     def __init__(self, *nodes: Node) -> None:
