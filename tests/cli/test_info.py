@@ -73,3 +73,8 @@ def test_data_that_lacks_a_file(lines, tmp_path):
 def test_no_data(lines, monkeypatch):
     monkeypatch.setattr("xpcnn.cli.info.find_datasets", lambda folder: [])
     assert lines()[-1].startswith("  none; xpcnn train downloads MNIST")
+
+
+def test_whether_kernels_are_compiled(run, monkeypatch):
+    monkeypatch.setenv("XPCNN_COMPILED", "0")
+    assert "compiled kernels: no: switched off by XPCNN_COMPILED=0" in run("info").stdout

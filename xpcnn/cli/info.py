@@ -10,6 +10,8 @@ from xpcnn.cli.common import DataDir, say
 from xpcnn.data.registry import find_datasets
 from xpcnn.device import get_device
 from xpcnn.errors import DeviceError
+from xpcnn.ops.cpu.compiled import why_not
+from xpcnn.threads import usual_threads
 
 __all__ = ["info"]
 
@@ -35,6 +37,8 @@ def info(data_dir: DataDir = None) -> None:
     for pool in threadpool_info():
         words = [str(pool.get(key)) for key in ("internal_api", "version", "architecture") if pool.get(key)]
         say(f"  {pool['user_api']}: {' '.join(words)}, {pool['num_threads']} threads")
+    reason = why_not()
+    say(f"  compiled kernels: {'no: ' + reason if reason else 'yes'}; {usual_threads()} thread(s) of ours by default")
     say("devices")
     memory = get_device("cpu").memory()
     say(f"  cpu: {_megabytes(memory.get('free'))} free of {_megabytes(memory.get('total'))}")
