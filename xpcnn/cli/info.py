@@ -15,7 +15,17 @@ from xpcnn.threads import usual_threads
 
 __all__ = ["info"]
 
-_PACKAGES = ("numpy", "cupy-cuda12x", "cupy-cuda13x", "matplotlib", "pillow", "safetensors", "typer", "mlxtend")
+_PACKAGES = (
+    "numpy",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+    "matplotlib",
+    "pillow",
+    "safetensors",
+    "typer",
+    "llvmlite",
+    "mlxtend",
+)
 
 
 def _megabytes(count: int | None) -> str:

@@ -124,9 +124,11 @@ class ConvStage(Stage):
         pool_bias_relu(corners_of(z), b, self.relu, y, job.scratch("pool", y.shape, z.dtype), choice)
         return y, choice
 
-    def _pooled(self, job: Job, n: int, dtype: Any) -> tuple[Array, Choice]:
-        """Kept memory for the pooled output and the choice."""
+    def _pooled(self, job: Job, n: int, dtype: Any) -> tuple[Array, Choice | None]:
+        """Kept memory for the pooled output, and for the choice where a backward will want it."""
         shape = (n, self.out[0] // 2, self.out[1] // 2, self.FN)
+        if not job.keep:
+            return job.kept(self, "y", shape, dtype), None
         choice = Choice(*(job.kept(self, name, shape, bool) for name in Choice._fields))
         return job.kept(self, "y", shape, dtype), choice
 

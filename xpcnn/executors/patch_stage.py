@@ -55,7 +55,8 @@ class PatchStage(ConvStage):
             matrix, corners = self._corners(job, n, rows, x.dtype)
             np.matmul(self._patches(job, padded, rows), job.prepared[self], out=matrix)
             room = job.scratch("pool", corners[0].shape, x.dtype)
-            pool_bias_relu(corners, b, self.relu, y[:, rows], room, Choice(*(which[:, rows] for which in choice)))
+            here = None if choice is None else Choice(*(which[:, rows] for which in choice))
+            pool_bias_relu(corners, b, self.relu, y[:, rows], room, here)
         return y.transpose(0, 3, 1, 2), (x, y, choice)
 
     def _by_columns(self, job: Job, x: Array, dy: Array, choice: Choice | None) -> None:

@@ -25,19 +25,25 @@ class Choice(NamedTuple):
 
 
 def pool_bias_relu(
-    corners: tuple[Array, Array, Array, Array], b: Array | None, relu: bool, y: Array, room: Array, choice: Choice
+    corners: tuple[Array, Array, Array, Array],
+    b: Array | None,
+    relu: bool,
+    y: Array,
+    room: Array,
+    choice: Choice | None,
 ) -> None:
-    """Writes the pooled, shifted and cut corners into y, and which corner won into `choice`.
+    """Writes the pooled, shifted and cut corners into y, and which corner won into `choice` if there is one.
 
     corners: upper left, upper right, lower left, lower right element of every window, each (..., FN). y, room: of
     that shape; room is overwritten.
     """
     a, b2, c, d = corners
-    np.greater(b2, a, out=choice.right_above)
-    np.greater(d, c, out=choice.right_below)
     np.maximum(a, b2, out=y)
     np.maximum(c, d, out=room)
-    np.greater(room, y, out=choice.below)
+    if choice is not None:
+        np.greater(b2, a, out=choice.right_above)
+        np.greater(d, c, out=choice.right_below)
+        np.greater(room, y, out=choice.below)
     np.maximum(y, room, out=y)
     if b is not None:
         y += b
