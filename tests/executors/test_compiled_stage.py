@@ -5,10 +5,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from xpcnn import Sequential
+from xpcnn import Network, Sequential
 from xpcnn.executors import EagerExecutor
 from xpcnn.executors.compiled_stage import CompiledStage
-from xpcnn.layers import conv, max_pool
+from xpcnn.layers import affine, conv, max_pool
 from xpcnn.models import AlexNet, DeepConvNet, LeNet5, SimpleConvNet
 from xpcnn.ops.cpu.compiled import available, why_not
 
@@ -120,3 +120,21 @@ def test_switched_off_by_the_environment(monkeypatch):
     monkeypatch.setenv("XPCNN_COMPILED", "0")
     net = SimpleConvNet(seed=0)
     assert not any(isinstance(stage, CompiledStage) for stage in net.executor.stages)
+
+
+def test_stages_of_two_segments_do_not_share_memory():
+    """A large affine layer begins a new segment, and a convolution behind it takes another's output from before it."""
+    layers = [
+        ("a", conv(4, 3, pad=1), "input"),
+        ("big", affine(300), "input"),
+        ("b", conv(3, 3, pad=1), "a"),
+        ("flat", "flatten", "b"),
+        ("rows", affine(7), "flat"),
+        ("small", affine(7), "big"),
+        ("sum", "add", ("rows", "small")),
+    ]
+    net = Network(layers, (2, 12, 12), seed=3)
+    net.use_threads(1)
+    assert len(net.executor.segments) == 2
+    net.executor.segments[0].piece_size = 2  # pieces that differ from the second segment's
+    check(net, 11)

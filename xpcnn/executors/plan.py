@@ -71,15 +71,10 @@ def plan_stages(nodes: Sequence[Node], input_shape: Shape, compiled: bool = Fals
             stage = NormStage(node, *([relu] if relu else []))
         elif isinstance(node.layer, Convolution):
             after = only_user(relu or node)
-            pool = after if after is not None and _is_2x2_max(after, (relu or node).shape) else None
+            pool = after if after is not None and _is_2x2_max(after) else None
             stage = _conv_stage(node, relu, pool, shapes[node.inputs[0]], compiled)
         stages.append(stage)
         done.update(n.name for n in stage.nodes)
-    by_output = {stage.name: stage for stage in stages}
-    for stage in stages:
-        source = by_output.get(stage.inputs[0])
-        if isinstance(stage, CompiledStage) and isinstance(source, CompiledStage) and only_user(source.nodes[-1]):
-            stage.link(source)
     return stages
 
 
@@ -95,7 +90,7 @@ def _conv_stage(conv: Node, relu: Node | None, pool: Node | None, arriving: Shap
     return kind(conv, relu, pool)
 
 
-def _is_2x2_max(node: Node, arriving: tuple[int, ...]) -> bool:
+def _is_2x2_max(node: Node) -> bool:
     layer = node.layer
     return (
         isinstance(layer, Pooling)
@@ -131,7 +126,22 @@ def plan_segments(stages: list[Stage], sizes: dict[str, int], item: int) -> list
             parts[-1].append(stage)
         large_met = large_met or large
     parts = [part for part in parts if part]
+    takers = [name for stage in stages for name in stage.inputs]
+    for part in parts:
+        _link(part, takers)
     return [_segment(parts, i, sizes, item) for i in range(len(parts))]
+
+
+def _link(part: list[Stage], takers: list[str]) -> None:
+    """Lets compiled stages of one segment write where the next one reads, where that one is the only taker.
+
+    Between segments they must not: the pieces there are others, in other memory.
+    """
+    here = {stage.name: stage for stage in part}
+    for stage in part:
+        source = here.get(stage.inputs[0])
+        if isinstance(stage, CompiledStage) and isinstance(source, CompiledStage) and takers.count(source.name) == 1:
+            stage.link(source)
 
 
 def _segment(parts: list[list[Stage]], i: int, sizes: dict[str, int], item: int) -> Segment:
