@@ -255,3 +255,21 @@ def test_prediction_sees_every_change_of_a_parameter(name):
         # float32: rounding of a few thousand terms through eight layers; a change missed is a thousand times more.
         assert np.abs(got - expected).max() <= 1e-4 * np.abs(expected).max(), key
     net.train_pass(x, t)
+
+
+def test_one_network_predicts_in_several_threads_at_once():
+    net = DeepConvNet(seed=0)
+    x, _ = batch(net, 30)
+    expected = [net.predict(x[i : i + 3]).tobytes() for i in range(0, 30, 3)]
+    fresh = net.copy()
+    found = [None] * 10
+
+    def work(i):
+        found[i] = fresh.predict(x[3 * i : 3 * i + 3]).tobytes()
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(10)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert found == expected

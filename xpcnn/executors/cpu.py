@@ -119,7 +119,7 @@ class CpuExecutor(EagerExecutor):
                 # Copies before preparing: a change in between is then seen the next time.
                 copies = tuple(a.copy() for a in watched)
                 self._last_prepared[stage] = copies, stage.prepare(False)
-        return {stage: prepared for stage, (_, prepared) in self._last_prepared.items()}
+        return {stage: self._last_prepared[stage][1] for stage in self.stages}
 
     def _each_share(self, work: Callable[[Job, slice], R], N: int, train: bool, keep: bool, step: int) -> list[R]:
         """What `work` gives for each thread's part of the batch; the parts are as equal as can be."""
