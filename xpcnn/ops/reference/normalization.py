@@ -87,7 +87,8 @@ def lrn_forward(
 
     y = x / (k + alpha * sum of x**2 over `size` neighbouring channels) ** beta. The paper's alpha multiplies the
     sum; libraries that divide the sum by `size` first (PyTorch, ONNX) want alpha * size in its place.
-    x: (N, C, H, W). Returns y and the bracket, which backward needs.
+    An even `size` looks one channel further ahead than back, as ONNX does. x: (N, C, H, W). Returns y and the bracket,
+    which backward needs.
     """
     bracket = _channel_window_sum(x * x, (size - 1) // 2, size // 2)
     bracket *= alpha
