@@ -181,18 +181,14 @@ class ConvStage(Stage):
 
     def _by_columns(self, job: Job, x: Array, dy: Array, choice: Choice | None) -> Array | None:
         """dW from the input's columns made again, and dx by adding columns up: any stride and pad."""
-        n, H, W, C = x.shape
-        OH, OW = self.out
+        n, C, (OH, OW) = len(x), x.shape[3], self.out
         if choice is None:
             g = dy
         else:
             g = job.scratch("dy spread", (n, OH, OW, self.FN), x.dtype)
             self._spread(job, dy, choice, g)
         padded_x = self._padded(job, x)
-        dx = None
-        if self.needs_dx:
-            dx = job.kept(self, "dx", (n, H + self.top + self.bottom, W + self.left + self.right, C), x.dtype)
-            dx.fill(0.0)
+        dx = self._padded_dx(job, x)
         stride = self.layer.stride
         for rows in self._strips(n, x.dtype):
             g_rows = g[:, rows].reshape(-1, self.FN)
@@ -202,8 +198,22 @@ class ConvStage(Stage):
                 dcols = np.matmul(g_rows, job.prepared[self][0].T, out=cols)
                 seen = dx[:, rows.start * stride[0] : (rows.stop - 1) * stride[0] + self.FH]
                 fold_columns(dcols.reshape(n, -1, OW, self.FH, self.FW, C), stride, seen)
+        return self._unpadded(dx, x)
+
+    def _padded_dx(self, job: Job, x: Array) -> Array | None:
+        """Zeros for the gradient of the padded input, to be added to; None where nobody asks for it."""
+        if not self.needs_dx:
+            return None
+        n, H, W, C = x.shape
+        dx = job.kept(self, "dx", (n, H + self.top + self.bottom, W + self.left + self.right, C), x.dtype)
+        dx.fill(0.0)
+        return dx
+
+    def _unpadded(self, dx: Array | None, x: Array) -> Array | None:
+        """What of `_padded_dx` belongs to the input x itself, in NCHW shape."""
         if dx is None:
             return None
+        _, H, W, _ = x.shape
         return dx[:, self.top : self.top + H, self.left : self.left + W].transpose(0, 3, 1, 2)
 
     def gradients(self, sums: dict[str, Array]) -> Gradients:

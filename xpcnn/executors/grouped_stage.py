@@ -52,15 +52,11 @@ class GroupedStage(ConvStage):
         return y.transpose(0, 3, 1, 2), (x, y, choice)
 
     def _by_columns(self, job: Job, x: Array, dy: Array, choice: Choice | None) -> Array | None:
-        n, H, W, C = x.shape
-        OH, OW = self.out
+        n, (OH, OW) = len(x), self.out
         g_all = job.scratch("dy spread", (n, OH, OW, self.FN), x.dtype)
         self._spread(job, dy, choice, g_all)
         padded = self._padded(job, x)
-        dx = None
-        if self.needs_dx:
-            dx = job.kept(self, "dx", (n, H + self.top + self.bottom, W + self.left + self.right, C), x.dtype)
-            dx.fill(0.0)
+        dx = self._padded_dx(job, x)
         stride = self.layer.stride
         for rows in self._strips(n, x.dtype):
             for g, channels, filters in self._parts():
@@ -71,9 +67,7 @@ class GroupedStage(ConvStage):
                     dcols = np.matmul(g_rows, job.prepared[self][g].T, out=cols)
                     windows = dcols.reshape(n, -1, OW, self.FH, self.FW, self.C)
                     fold_columns(windows, stride, dx[:, rows.start * stride[0] :, :, channels], self.dilation)
-        if dx is None:
-            return None
-        return dx[:, self.top : self.top + H, self.left : self.left + W].transpose(0, 3, 1, 2)
+        return self._unpadded(dx, x)
 
     def gradients(self, sums: dict[str, Array]) -> Gradients:
         shape = (self.FN // self.groups, self.C, self.FH, self.FW)
