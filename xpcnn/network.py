@@ -21,7 +21,7 @@ from xpcnn.layers.loss import SoftmaxWithLoss
 from xpcnn.layers.spec import How
 from xpcnn.network_words import check_batch, summary_of
 from xpcnn.ops.gradcheck import numerical_gradient
-from xpcnn.ops.reference import check_labels
+from xpcnn.ops.reference import check_labels, count_right
 from xpcnn.params import ArrayView, Place, book_names, layer_names, match_arrays, state_names
 from xpcnn.rng import fresh_seed
 
@@ -139,7 +139,8 @@ class Network:
         check_batch(tuple(np.shape(x)), self.input_shape, next(iter(self.nodes)))
         return self.device.asarray(x, self.dtype)
 
-    def _labels(self, t: Any, N: int) -> Array:
+    def labels(self, t: Any, N: int) -> Array:
+        """Labels of N samples on the network's device; what is there already is not moved again."""
         t = t if hasattr(t, "dtype") else np.asarray(t)
         check_labels(t, N, self.output_shape[0])  # here, while they are still on the host
         return self.device.asarray(t)
@@ -157,7 +158,7 @@ class Network:
     def loss(self, x: Any, t: Any, train: bool = False) -> Array:
         """Mean loss of one batch (0-d, on the device). t: (N,) class numbers or (N, K) one-hot."""
         scores = self.predict(x, train)
-        return self.loss_layer.forward(scores, self._labels(t, len(scores)))
+        return self.loss_layer.forward(scores, self.labels(t, len(scores)))
 
     def evaluate_batches(self, batches: Iterable[tuple[Any, Any]]) -> tuple[float, float]:
         """(mean loss, accuracy) over all samples of `batches` of (x, t), each counting once."""
@@ -166,10 +167,9 @@ class Network:
         seen = 0
         for x, t in batches:
             scores = self.predict(x, batch_size=None)
-            labels = self._labels(t, len(scores))
+            labels = self.labels(t, len(scores))
             loss_sum = loss_sum + self.loss_layer.forward(scores, labels).astype("float64") * len(scores)
-            classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
-            right = right + (scores.argmax(axis=1) == classes).sum()
+            right = right + count_right(scores, labels)
             seen += len(scores)
         if seen == 0:
             raise DataError("evaluation needs at least one sample, got none")
@@ -194,7 +194,7 @@ class Network:
     def train_pass(self, x: Any, t: Any) -> tuple[Array, Array]:
         """Forward and backward at training time: (loss, scores); the gradients are then in `grads`."""
         x = self._input(x)
-        loss, scores = self.executor.gradient(x, self._labels(t, len(x)), step=self.step)
+        loss, scores = self.executor.gradient(x, self.labels(t, len(x)), step=self.step)
         self.step += 1
         return loss, scores
 

@@ -12,6 +12,7 @@ from xpcnn.data.loader import Loader
 from xpcnn.device import Array, Device, asnumpy, get_device
 from xpcnn.errors import ConfigError, DataError
 from xpcnn.network import Network
+from xpcnn.ops.reference import count_right
 from xpcnn.optimizers import Optimizer, make_optimizer
 from xpcnn.schedules import make_schedule
 from xpcnn.training.callbacks.base import Callback
@@ -138,6 +139,7 @@ class Trainer:
     def step(self, x: Any, t: Any) -> Array:
         """One optimization step on one batch; returns its loss (0-d, on the device) without waiting for it."""
         self.optimizer.lr = self.schedule.lr_at(self.step_count)
+        t = self.network.labels(t, len(x))  # once: the pass and the count both want them on the device
         loss, scores = self.network.train_pass(x, t)
         for callback in self.callbacks:
             callback.on_pass_end(self, x, t, loss)
@@ -187,12 +189,10 @@ class Trainer:
         self._right: Any = 0
         self._seen = 0
 
-    def _count(self, loss: Array, scores: Array, t: Any) -> None:
+    def _count(self, loss: Array, scores: Array, t: Array) -> None:
         """Adds a batch to the sums; on a GPU they stay there, so that nothing waits."""
-        labels = self.network.device.asarray(t)
-        classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
         self._loss_sum = self._loss_sum + loss.astype("float64") * len(scores)
-        self._right = self._right + (scores.argmax(axis=1) == classes).sum()
+        self._right = self._right + count_right(scores, t)
         self._seen += len(scores)
 
     def running(self) -> tuple[float, float]:

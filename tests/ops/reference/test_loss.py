@@ -13,6 +13,7 @@ from xpcnn.device import Device, asnumpy
 from xpcnn.errors import ShapeError
 from xpcnn.ops.reference.loss import (
     check_labels,
+    count_right,
     log_softmax,
     log_softmax_backward,
     softmax,
@@ -238,3 +239,10 @@ def test_right_labels(t: np.ndarray) -> None:
 def test_wrong_scores(x: np.ndarray, t: np.ndarray, words: str) -> None:
     with pytest.raises(ShapeError, match=words):
         softmax_cross_entropy_forward(x, t)
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_count_right(one_hot: bool) -> None:
+    x = np.array([[0.1, 0.9, 0.0], [2.0, -1.0, 1.0], [0.0, 0.0, 3.0], [5.0, 4.0, 4.5]], dtype=np.float32)
+    t = np.array([1, 2, 2, 0])  # the second is wrong
+    assert int(count_right(x, np.eye(3)[t] if one_hot else t)) == 3

@@ -11,6 +11,7 @@ from xpcnn.errors import ShapeError
 
 __all__ = [
     "check_labels",
+    "count_right",
     "log_softmax",
     "log_softmax_backward",
     "softmax",
@@ -60,6 +61,11 @@ def check_labels(t: Any, N: int, K: int) -> None:
         raise ShapeError(f"class labels are whole numbers, got dtype {t.dtype}; use t.astype(int), or one-hot rows")
     if isinstance(t, np.ndarray) and t.size and (int(t.min()) < 0 or int(t.max()) >= K):
         raise ShapeError(f"labels for {K} classes lie in 0..{K - 1}, got values from {t.min()} to {t.max()}")
+
+
+def count_right(x: Array, t: Array) -> Array:
+    """How many rows of scores x (N, K) are highest at their label (0-d, on the device). t: (N,) or one-hot (N, K)."""
+    return (x.argmax(axis=1) == (t if t.ndim == 1 else t.argmax(axis=1))).sum()
 
 
 def _check_scores(x: Array, t: Array) -> None:
