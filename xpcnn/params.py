@@ -8,6 +8,7 @@ import numpy as np
 
 from xpcnn.device import Array
 from xpcnn.errors import CheckpointError, ShapeError
+from xpcnn.flat import FlatArrays
 from xpcnn.graph import Node
 from xpcnn.layers.base import Layer
 
@@ -50,11 +51,13 @@ class ArrayView(MutableMapping[str, Array]):
 
     Reading gives the array that the layer itself uses; writing puts another of the same shape in its place, cast to
     its dtype. Names can be neither added nor removed. `attribute`: "params", "grads" or "state".
+    flat: the one array that all of them are views of, where an executor has put them there.
     """
 
-    def __init__(self, places: Mapping[str, Place], attribute: str) -> None:
+    def __init__(self, places: Mapping[str, Place], attribute: str, flat: FlatArrays | None = None) -> None:
         self._places = places
         self._attribute = attribute
+        self.flat = flat
 
     def _arrays(self, layer: Layer) -> dict[str, Array]:
         arrays: dict[str, Array] = getattr(layer, self._attribute)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from xpcnn.device import Array
+from xpcnn.executors.tally import Tally
 from xpcnn.graph import INPUT, Node
 from xpcnn.layers.base import Context
 from xpcnn.layers.loss import SoftmaxWithLoss
@@ -37,10 +38,17 @@ class EagerExecutor:
         """Scores (N, K) for a batch on the network's device. visit(name, output) is called after each layer."""
         return self._forward(x, train, keep=False, step=step, first=first, visit=visit)[0]
 
-    def gradient(self, x: Array, t: Array, train: bool = True, step: int = 0) -> tuple[Array, Array]:
-        """Loss (0-d, on the device) and scores of one batch; leaves each layer's gradients in its `grads`."""
+    def gradient(
+        self, x: Array, t: Array, train: bool = True, step: int = 0, tally: Tally | None = None
+    ) -> tuple[Array, Array]:
+        """Loss (0-d, on the device) and scores of one batch; leaves each layer's gradients in its `grads`.
+
+        tally: counts the batch.
+        """
         loss, scores, grads = self.piece(x, t, train, step)
         deliver(self.nodes, [grads])
+        if tally is not None:
+            tally.add(loss, scores, t)
         return loss, scores
 
     def piece(

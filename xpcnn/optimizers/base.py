@@ -11,6 +11,7 @@ import numpy as np
 
 from xpcnn.device import Array, asnumpy, get_array_module
 from xpcnn.errors import CheckpointError, ConfigError, ShapeError
+from xpcnn.flat import FlatArrays
 
 __all__ = ["Optimizer", "number"]
 
@@ -58,6 +59,8 @@ class Optimizer:
         self._scratch: dict[tuple[int, str], Array] = {}
         self._scalars: tuple[Array, Array] | None = None
         self._xp: ModuleType | None = None
+        self._joined_in: FlatArrays | None = None  # whose parameters the arrays of `_joined` hold the state of
+        self._joined: list[Array] = []
 
     def update(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
         """Changes the arrays of `params` in place by one step; `grads` has one for each, of the same shape.
@@ -69,11 +72,11 @@ class Optimizer:
         lr = number("lr", self.lr)
         xp = self._prepare(params, grads)
         self._t += 1
-        scale = None if self.clip_norm is None else self._clip_scale(xp, params, grads, self.clip_norm)
-        for name, param in params.items():
-            state = [self._state[slot][name] for slot in self.slots]
+        together = self._together(xp, params, grads)
+        scale = None if self.clip_norm is None else self._clip_scale(xp, together, self.clip_norm)
+        for param, grad, *state in together:
             factor = None if scale is None else scale.astype(param.dtype)
-            for p, g, *s in _pieces(xp, param, grads[name], *state):
+            for p, g, *s in _pieces(xp, param, grad, *state):
                 room = self._room(xp, 1, p)
                 self._apply(xp, lr, p, self._gradient(xp, p, g, factor, room), room, *s)
 
@@ -120,7 +123,7 @@ class Optimizer:
                 _check_array(f"{slot}.{name}", arrays[name], shape, dtype)
         self._t = int(steps)
         self._state = {slot: {name: array.copy() for name, array in held.items()} for slot, held in loaded.items()}
-        self._loaded = not untouched
+        self._loaded, self._joined_in = not untouched, None
 
     def _prepare(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> ModuleType:
         """Checks the arrays against each other and has state of the same names, shapes and device; gives `xp`."""
@@ -133,7 +136,7 @@ class Optimizer:
                 raise ShapeError(f"parameter {name!r} is {param.dtype}, its gradient {grads[name].dtype}; use float32")
         xp = get_array_module(*params.values(), *(grads[name] for name in params))
         if xp is not self._xp:  # the first update, or the network has moved
-            self._xp, self._scalars, self._scratch = xp, None, {}
+            self._xp, self._scalars, self._scratch, self._joined_in = xp, None, {}, None
         for slot, held in self._state.items():
             if self._loaded:
                 _check_names(slot, held, params)
@@ -146,6 +149,26 @@ class Optimizer:
                     held[name] = xp.asarray(asnumpy(held[name]))
         self._loaded = False
         return xp
+
+    def _together(
+        self, xp: ModuleType, params: Mapping[str, Array], grads: Mapping[str, Array]
+    ) -> list[tuple[Array, ...]]:
+        """(parameter, gradient, *state) of each, or one of all where they lie side by side (see FlatArrays)."""
+        flat = _flat_of(params, grads)
+        if flat is not None:
+            if self._joined_in is not flat:
+                self._joined_in, self._joined = flat, [self._join(xp, flat, params, slot) for slot in self.slots]
+            return [(flat.params, flat.grads, *self._joined)]
+        return [(p, grads[name], *(self._state[slot][name] for slot in self.slots)) for name, p in params.items()]
+
+    def _join(self, xp: ModuleType, flat: FlatArrays, params: Mapping[str, Array], slot: str) -> Array:
+        """The state of one slot moved into one array, laid out as the parameters are."""
+        whole = xp.zeros(flat.size, dtype=flat.params.dtype)
+        views = flat.views_of(whole, params)
+        for name, view in views.items():
+            view[...] = self._state[slot][name]
+        self._state[slot] = views
+        return whole
 
     def _gradient(self, xp: ModuleType, p: Array, g: Array, factor: Array | None, room: Array) -> Array:
         """The clipped and decayed gradient: `g` itself where there is nothing to do, else scratch 0."""
@@ -163,9 +186,7 @@ class Optimizer:
         limited = xp.maximum(g, -self.clip_value, out=self._room(xp, 0, p))
         return xp.minimum(limited, self.clip_value, out=limited)
 
-    def _clip_scale(
-        self, xp: ModuleType, params: Mapping[str, Array], grads: Mapping[str, Array], most: float
-    ) -> Array:
+    def _clip_scale(self, xp: ModuleType, together: list[tuple[Array, ...]], most: float) -> Array:
         """min(1, most / norm) as a 0-d float64 array on the device; NaN where a gradient is NaN.
 
         A norm above 1.8e19 overflows float32 squares and counts as infinite: that step then moves nothing.
@@ -174,8 +195,8 @@ class Optimizer:
             self._scalars = xp.zeros((), dtype=np.float64), xp.zeros((), dtype=np.float64)
         total, part = self._scalars
         total.fill(0.0)
-        for name, param in params.items():
-            for p, g in _pieces(xp, param, grads[name]):
+        for param, grad, *_ in together:
+            for p, g in _pieces(xp, param, grad):
                 squares = self._room(xp, 1, p)
                 limited = self._limit(xp, g, p)
                 xp.multiply(limited, limited, out=squares)
@@ -193,6 +214,12 @@ class Optimizer:
         if held is None or held.size < like.size:
             held = self._scratch[key] = xp.empty(like.size, dtype=like.dtype)
         return held[: like.size].reshape(like.shape)
+
+
+def _flat_of(params: object, grads: object) -> FlatArrays | None:
+    """What both are views of, if they are."""
+    flat = getattr(params, "flat", None)
+    return flat if isinstance(flat, FlatArrays) and getattr(grads, "flat", None) is flat else None
 
 
 def _pieces(xp: ModuleType, *arrays: Array) -> Iterator[tuple[Array, ...]]:

@@ -11,8 +11,8 @@ import numpy as np
 from xpcnn.data.loader import Loader
 from xpcnn.device import Array, Device, asnumpy, get_device
 from xpcnn.errors import ConfigError, DataError
+from xpcnn.executors.tally import Tally
 from xpcnn.network import Network
-from xpcnn.ops.reference import count_right
 from xpcnn.optimizers import Optimizer, make_optimizer
 from xpcnn.schedules import make_schedule
 from xpcnn.training.callbacks.base import Callback
@@ -99,7 +99,7 @@ class Trainer:
         self.step_count = 0  # optimizer steps of the whole run
         self.stop_reason: str | None = None  # set it from a callback or a signal handler to end after this step
         self._pending: list[Array] = []  # losses not yet read back from the device
-        self._reset_sums()
+        self._tally = Tally(self.network.device.xp)  # of the epoch under way
         self.callbacks: list[Callback] = [NanGuard(), *callbacks, *([Progress()] if verbose else [])]
 
     # -- the book's lists ------------------------------------------------------------------------------------------
@@ -139,19 +139,17 @@ class Trainer:
     def step(self, x: Any, t: Any) -> Array:
         """One optimization step on one batch; returns its loss (0-d, on the device) without waiting for it."""
         self.optimizer.lr = self.schedule.lr_at(self.step_count)
-        t = self.network.labels(t, len(x))  # once: the pass and the count both want them on the device
-        loss, scores = self.network.train_pass(x, t)
+        loss, _ = self.network.train_pass(x, t, self._tally)
         for callback in self.callbacks:
             callback.on_pass_end(self, x, t, loss)
         self.optimizer.update(self.network.params, self.network.grads)
         self.step_count += 1
         self._pending.append(loss)
-        self._count(loss, scores, t)
         return loss
 
     def _train_epoch(self) -> None:
         self._tell("on_epoch_begin")
-        started, seen_before = time.perf_counter(), self._seen
+        started, seen_before = time.perf_counter(), self._tally.seen
         batches: Iterator[tuple[Any, Any]] = self.loader.epoch(self.epoch, self.batch)
         try:
             for x, t in batches:
@@ -170,12 +168,12 @@ class Trainer:
             row["train_acc"] = self.network.evaluate_batches(self._train_eval.epoch(0))[1]
         if self._test_eval is not None:
             row["test_loss"], row["test_acc"] = self.network.evaluate_batches(self._test_eval.epoch(0))
-        row["seconds"], row["images_per_second"] = seconds, (self._seen - seen_before) / seconds
+        row["seconds"], row["images_per_second"] = seconds, (self._tally.seen - seen_before) / seconds
         self._read_losses()
         self.history.rows.append(row)
         self.epoch += 1
         self.batch = 0
-        self._reset_sums()
+        self._tally = Tally(self.network.device.xp)
         self._tell("on_epoch_end")
 
     def _tell(self, event: str) -> None:
@@ -184,21 +182,9 @@ class Trainer:
 
     # -- figures of the epoch under way ----------------------------------------------------------------------------
 
-    def _reset_sums(self) -> None:
-        self._loss_sum: Any = 0.0
-        self._right: Any = 0
-        self._seen = 0
-
-    def _count(self, loss: Array, scores: Array, t: Array) -> None:
-        """Adds a batch to the sums; on a GPU they stay there, so that nothing waits."""
-        self._loss_sum = self._loss_sum + loss.astype("float64") * len(scores)
-        self._right = self._right + count_right(scores, t)
-        self._seen += len(scores)
-
     def running(self) -> tuple[float, float]:
         """(mean loss, accuracy) over the batches of the epoch under way, as they were when trained on."""
-        seen = max(self._seen, 1)
-        return float(self._loss_sum) / seen, int(self._right) / seen
+        return self._tally.figures()
 
     def _read_losses(self) -> None:
         if self._pending:
@@ -220,9 +206,7 @@ class Trainer:
             "step_count": self.step_count,
             "network_step": self.network.step,
             "network_seed": self.network.seed,
-            "loss_sum": float(self._loss_sum),
-            "right": int(self._right),
-            "seen": self._seen,
+            **self._tally.values(),
             "history": [dict(row) for row in self.history.rows],
             "callbacks": {name: state for name, c in self._named_callbacks() if (state := c.state())},
         }
@@ -238,7 +222,8 @@ class Trainer:
         self.epoch, self.batch = values["epoch"], values["batch"]
         self.step_count, self.network.step = values["step_count"], values["network_step"]
         self.network.use_seed(values["network_seed"])
-        self._loss_sum, self._right, self._seen = values["loss_sum"], values["right"], values["seen"]
+        sums = {name: values[name] for name in ("loss_sum", "right", "seen")}
+        self._tally = Tally(self.network.device.xp, **sums)
         self._pending.clear()
         self.history.rows[:] = [dict(row) for row in values["history"]]
         self.history.step_losses[:] = arrays["history/step_losses"].tolist()
