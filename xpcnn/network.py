@@ -14,6 +14,7 @@ import numpy as np
 from xpcnn.device import Array, Device, asnumpy, get_device
 from xpcnn.errors import ConfigError, DataError
 from xpcnn.executors import make_executor
+from xpcnn.executors.tally import Tally
 from xpcnn.formats import load_arrays, save_arrays
 from xpcnn.graph import Node, build_graph
 from xpcnn.layers.base import Layer, Shape
@@ -191,10 +192,13 @@ class Network:
 
     # -- gradients -----------------------------------------------------------------------------------------------
 
-    def train_pass(self, x: Any, t: Any) -> tuple[Array, Array]:
-        """Forward and backward at training time: (loss, scores); the gradients are then in `grads`."""
+    def train_pass(self, x: Any, t: Any, tally: Tally | None = None) -> tuple[Array, Array]:
+        """Forward and backward at training time: (loss, scores); the gradients are then in `grads`.
+
+        tally: counts the batch, its loss and its right answers.
+        """
         x = self._input(x)
-        loss, scores = self.executor.gradient(x, self.labels(t, len(x)), step=self.step)
+        loss, scores = self.executor.gradient(x, self.labels(t, len(x)), step=self.step, tally=tally)
         self.step += 1
         return loss, scores
 

@@ -21,6 +21,7 @@ from xpcnn.executors.norm_stage import Meeting
 from xpcnn.executors.passage import Passage, pieces_of, room_for, run_stages
 from xpcnn.executors.plan import piece_size, plan_segments, plan_stages, sample_sizes
 from xpcnn.executors.stages import Job, Stage, Workspace
+from xpcnn.executors.tally import Tally
 from xpcnn.graph import INPUT, Node
 from xpcnn.layers.base import Context, Shape
 from xpcnn.layers.loss import SoftmaxWithLoss
@@ -85,9 +86,11 @@ class CpuExecutor(EagerExecutor):
         self._each_share(work, len(x), train, False, step)
         return scores
 
-    def gradient(self, x: Array, t: Array, train: bool = True, step: int = 0) -> tuple[Array, Array]:
+    def gradient(
+        self, x: Array, t: Array, train: bool = True, step: int = 0, tally: Tally | None = None
+    ) -> tuple[Array, Array]:
         if len(x) == 0 or (self._couples and not train):
-            return super().gradient(x, t, train, step)
+            return super().gradient(x, t, train, step, tally)
         N = len(x)
         scores = np.empty((N, *self.nodes[-1].shape), dtype=x.dtype)
 
@@ -108,7 +111,10 @@ class CpuExecutor(EagerExecutor):
 
         done = self._each_share(work, N, train, True, step)
         deliver(self.nodes, [grads for _, grads in done])
-        return np.asarray(sum(loss for loss, _ in done), dtype=x.dtype), scores
+        loss = np.asarray(sum(loss for loss, _ in done), dtype=x.dtype)
+        if tally is not None:
+            tally.add(loss, scores, t)
+        return loss, scores
 
     def _prepared(self) -> dict[Stage, Any]:
         """For prediction: what the stages prepared the last time, anew only where their parameters have changed."""
