@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 
 import pytest
 
+from tests.fake_cupy.install import installed
 from xpcnn.device import Device, get_device
 from xpcnn.errors import DeviceError
 
@@ -18,12 +20,18 @@ def _cuda_or_reason() -> Device | str:
         return str(error)
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request: pytest.FixtureRequest) -> Device:
-    """The CPU, then a real GPU where one is usable: the same test body runs on both, with xp = device.xp."""
-    if request.param == "cpu":
-        return get_device("cpu")
+def pytest_report_header() -> str:
     found = _cuda_or_reason()
-    if isinstance(found, str):
-        pytest.skip(f"no usable GPU: {found}")
-    return found
+    return f"cuda: a double of CuPy over host memory ({found})" if isinstance(found, str) else f"cuda: {found!r}"
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> Iterator[Device]:
+    """The CPU, then a real GPU where one is usable, else the double: the same test body runs on both."""
+    if request.param == "cpu":
+        yield get_device("cpu")
+    elif isinstance(found := _cuda_or_reason(), Device):
+        yield found
+    else:
+        with installed():
+            yield get_device("cuda")

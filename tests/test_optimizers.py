@@ -440,6 +440,7 @@ def test_no_step_waits_for_a_gpu(device):
         SGD().update(params, {"W": np.ones(1000, dtype=np.float32)})
     stream = device.xp.cuda.Stream(non_blocking=True)
     optimizer, grads = Adam(clip_norm=1.0, clip_value=1.0, weight_decay=0.1), {"W": params["W"].copy()}
+    device.synchronize()  # a non-blocking stream does not wait for the default one
     with stream:
         optimizer.update(params, grads)
         stream.begin_capture()  # a wait inside a capture is an error

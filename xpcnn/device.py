@@ -95,7 +95,15 @@ class CudaDevice(Device):
 
     def asarray(self, a: Any, dtype: Any = None) -> Array:
         with self.xp.cuda.Device(self.index):
-            return self.xp.asarray(a, dtype=dtype)
+            try:
+                return self.xp.asarray(a, dtype=dtype)
+            except self.xp.cuda.memory.OutOfMemoryError as error:
+                memory = self.memory()
+                raise DeviceError(
+                    f"{self.name} has no room for an array of shape {np.shape(a)}: {memory['used']:,} bytes are held "
+                    f"by this process and {memory['free']:,} of {memory['total']:,} are free; use smaller batches or "
+                    "a smaller network, end other programs that use the GPU, or use --device cpu"
+                ) from error
 
     def synchronize(self) -> None:
         self.xp.cuda.Device(self.index).synchronize()

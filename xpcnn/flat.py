@@ -9,6 +9,7 @@ import numpy as np
 
 from xpcnn.device import Array
 from xpcnn.layers.base import Layer
+from xpcnn.ops.cuda.gradients import ClipRoom, LossScale
 
 __all__ = ["FlatArrays"]
 
@@ -18,10 +19,15 @@ _ALIGN = 64  # numbers: every array begins at a multiple of 256 bytes, as fresh 
 class FlatArrays:
     """Takes over the parameters of `layers`: `layer.params` become views of `params`, `layer.grads` views of `grads`.
 
-    Both are (size,) of `dtype`; between the arrays lie up to 63 zeros, which every optimizer leaves zero.
+    Both are (size,), of `dtype` and `grad_dtype` (None: the same); between the arrays lie up to 63 zeros, which every
+    optimizer leaves zero. scaling: what the gradients were multiplied by, and whether they overflowed.
     """
 
-    def __init__(self, layers: Iterable[Layer], xp: ModuleType, dtype: np.dtype) -> None:
+    def __init__(
+        self, layers: Iterable[Layer], xp: ModuleType, dtype: np.dtype, grad_dtype: np.dtype | None = None
+    ) -> None:
+        self.scaling: LossScale | None = None
+        self.clip_room: ClipRoom | None = None  # where an optimizer finds the norm of all gradients
         self.layers = list({id(layer): layer for layer in layers}.values())  # each once, wherever it stands
         self._places: dict[tuple[int, str], slice] = {}
         size = 0
@@ -31,7 +37,7 @@ class FlatArrays:
                 size += -(-a.size // _ALIGN) * _ALIGN
         self.size = size
         self.params = xp.zeros(size, dtype=dtype)
-        self.grads = xp.zeros(size, dtype=dtype)
+        self.grads = xp.zeros(size, dtype=grad_dtype or dtype)
         for layer in self.layers:
             for name, a in layer.params.items():
                 view = self.view(self.params, layer, name)
@@ -52,3 +58,7 @@ class FlatArrays:
         """The parts of `flat` that belong to parameters given by their public names."""
         owners = {id(a): (layer, name) for layer in self.layers for name, a in layer.params.items()}
         return {name: self.view(flat, *owners[id(a)]) for name, a in named.items()}
+
+    def extra(self) -> dict[str, Array]:
+        """By name, what a resumed run needs beside parameters and the optimizer's state: that of the loss's scale."""
+        return {} if self.scaling is None else dict(self.scaling._asdict())

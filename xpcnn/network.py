@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from xpcnn.device import Array, Device, asnumpy, get_device
+from xpcnn.device import Array, CudaDevice, Device, asnumpy, get_device
 from xpcnn.errors import ConfigError, DataError
 from xpcnn.executors import make_executor
 from xpcnn.executors.tally import Tally
@@ -28,7 +28,7 @@ from xpcnn.rng import fresh_seed
 
 __all__ = ["Network", "Sequential"]
 
-_DTYPES = ("float32", "float64")
+_DTYPES = ("float32", "float64", "float16")
 _NAMING: dict[str, Callable[[Mapping[str, Node]], dict[str, Place]]] = {"layer": layer_names, "book": book_names}
 
 
@@ -39,7 +39,8 @@ class Network:
     `xpcnn.layers.conv(32, 3)` or a word such as "relu", and inputs one name or several ("input" is the batch
     itself; left out, it is the entry before). "add" and "concatenate" join branches.
     input_shape: one sample's, (C, H, W) or (D,). seed: of the initial weights and the dropout masks (None draws
-    one). dtype: "float32" or "float64". init: how weights are drawn ("auto": He, or Xavier before sigmoid and tanh).
+    one). dtype: "float32", "float64", or "float16" on a GPU (the parameters stay float32). init: how weights are
+    drawn ("auto": He, or Xavier before sigmoid and tanh).
     param_names: "layer" ("conv1.W") or "book" ("W1"). loss: a SoftmaxWithLoss.
 
     Raises ConfigError and ShapeError, naming the layer, where the layers do not fit together.
@@ -61,7 +62,7 @@ class Network:
             raise ConfigError(f"param_names is one of {', '.join(_NAMING)}, got {param_names!r}")
         self.dtype = _dtype(dtype)
         self.seed = fresh_seed() if seed is None else int(seed)
-        self.nodes = build_graph(layers, input_shape, self.seed, self.dtype, init)
+        self.nodes = build_graph(layers, input_shape, self.seed, self.param_dtype, init)
         self.input_shape: Shape = tuple(input_shape)
         self.loss_layer = SoftmaxWithLoss() if loss is None else loss
         self.threads: int | None = None  # of a CPU: None takes all cores
@@ -82,18 +83,28 @@ class Network:
         """Shape of one sample's scores."""
         return next(reversed(self.nodes.values())).shape
 
+    @property
+    def param_dtype(self) -> np.dtype:
+        """That of the parameters: the network's own, but float32 where pictures and products are float16."""
+        return np.dtype(np.float32) if self.dtype == np.float16 else self.dtype
+
     def _use_device(self, device: Device) -> None:
+        if self.dtype == np.float16 and not isinstance(device, CudaDevice):
+            raise ConfigError(
+                'a network of dtype float16 runs on a GPU only; give device="cuda", or dtype="float32", or take '
+                'network.copy("float32") to the CPU'
+            )
         self.device = device
         for layer in self.layers.values():
-            layer.params = {name: device.asarray(a, self.dtype) for name, a in layer.params.items()}
-            layer.state = {name: device.asarray(a, self.dtype) for name, a in layer.state.items()}
+            layer.params = {name: device.asarray(a, self.param_dtype) for name, a in layer.params.items()}
+            layer.state = {name: device.asarray(a, self.param_dtype) for name, a in layer.state.items()}
             layer.grads = {}
         self.executor = make_executor(
             self.nodes, self.input_shape, self.loss_layer, self.seed, device, self.dtype, self.threads
         )
         places = self._naming(self.nodes)
-        self.params = ArrayView(places, "params")
-        self.grads = ArrayView(places, "grads")
+        self.params = ArrayView(places, "params", self.executor.flat)
+        self.grads = ArrayView(places, "grads", self.executor.flat)
         self.state = ArrayView(state_names(self.nodes), "state")
 
     def use_seed(self, seed: int) -> None:
@@ -126,8 +137,8 @@ class Network:
         for layer in self.layers.values():
             if id(layer) not in layers:
                 own = layers[id(layer)] = copy.copy(layer)
-                own.params = {n: a.astype(twin.dtype) for n, a in layer.params.items()}
-                own.state = {n: a.astype(twin.dtype) for n, a in layer.state.items()}
+                own.params = {n: a.astype(twin.param_dtype) for n, a in layer.params.items()}
+                own.state = {n: a.astype(twin.param_dtype) for n, a in layer.state.items()}
                 own._context = None
         twin.nodes = {name: replace(node, layer=layers[id(node.layer)]) for name, node in self.nodes.items()}
         twin._use_device(self.device)
@@ -205,7 +216,7 @@ class Network:
     def gradient(self, x: Any, t: Any) -> dict[str, Array]:
         """Gradient of the training-time loss by backpropagation: an array for each of `params`."""
         self.train_pass(x, t)
-        return dict(self.grads)
+        return self.executor.unscaled(self.grads)
 
     def numerical_gradient(self, x: Any, t: Any, h: float = 1e-5) -> dict[str, np.ndarray]:
         """The same by central differences, in float64 on the host; slow, for checking `gradient`.
@@ -268,7 +279,7 @@ class Network:
         """The same from arrays in memory."""
         for name, a in match_arrays(self.arrays(), found, source, partial).items():
             view = self.params if name in self.params else self.state
-            view[name] = self.device.asarray(a, self.dtype)
+            view[name] = self.device.asarray(a, self.param_dtype)
 
     # -- words ---------------------------------------------------------------------------------------------------
 

@@ -83,9 +83,16 @@ class Loader:
         """Batch `number` of an epoch on its own, the same bits that `epoch` yields."""
         if not 0 <= number < len(self):
             raise ConfigError(f"batch {number} asked for; an epoch has batches 0 to {len(self) - 1}")
-        return self._make(self._order(epoch), epoch, number)
+        return self._make(self.order(epoch), epoch, number)
 
-    def _order(self, epoch: int) -> Array:
+    @property
+    def divisor(self) -> float | None:
+        """1/scale where that is a whole number: x is then divided by it. None: x is multiplied by scale."""
+        divisor = 1.0 / self.scale if self.scale else 0.5
+        return divisor if divisor == round(divisor) else None
+
+    def order(self, epoch: int) -> Array:
+        """The samples' numbers in the order in which an epoch takes them."""
         if self.shuffle:
             return generator(self.seed, "shuffle", epoch).permutation(len(self.x))
         return np.arange(len(self.x))
@@ -103,13 +110,12 @@ class Loader:
     def _scaled(self, x: Array) -> Array:
         if x.dtype.kind == "f" or self.scale is None:
             return x.astype(self.dtype, copy=False)
-        divisor = 1.0 / self.scale if self.scale else 0.5
-        if divisor == round(divisor):
-            return np.divide(x, divisor, dtype=self.dtype, casting="unsafe")
+        if self.divisor is not None:
+            return np.divide(x, self.divisor, dtype=self.dtype, casting="unsafe")
         return np.multiply(x, self.scale, dtype=self.dtype, casting="unsafe")
 
     def _plain(self, epoch: int, start: int) -> Iterator[Batch]:
-        order = self._order(epoch)
+        order = self.order(epoch)
         for number in range(start, len(self)):
             yield self._make(order, epoch, number)
 

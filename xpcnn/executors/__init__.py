@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from xpcnn.device import Device
+from xpcnn.device import CudaDevice, Device
 from xpcnn.executors.cpu import CpuExecutor
 from xpcnn.executors.eager import EagerExecutor
 from xpcnn.graph import Node
@@ -25,7 +25,9 @@ def make_executor(
     dtype: np.dtype,
     threads: int | None = None,
 ) -> EagerExecutor:
-    """The executor for a device: pieces over threads on a CPU, the plain one elsewhere."""
-    if device.name == "cpu":
-        return CpuExecutor(nodes, loss, seed, input_shape, dtype, threads)
-    return EagerExecutor(nodes, loss, seed)
+    """The executor for a device: pieces over threads on a CPU, fixed buffers and fused kernels on a GPU."""
+    if isinstance(device, CudaDevice):
+        from xpcnn.executors.cuda import CudaExecutor
+
+        return CudaExecutor(nodes, loss, seed, device, dtype)
+    return CpuExecutor(nodes, loss, seed, input_shape, dtype, threads)

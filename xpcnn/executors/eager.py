@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from xpcnn.device import Array
 from xpcnn.executors.tally import Tally
+from xpcnn.flat import FlatArrays
 from xpcnn.graph import INPUT, Node
 from xpcnn.layers.base import Context
 from xpcnn.layers.loss import SoftmaxWithLoss
@@ -19,6 +20,8 @@ Visit = Callable[[str, Array], None]  # told each layer's name and output as the
 
 class EagerExecutor:
     """Runs the nodes in order. Keeps nothing between calls but what is derived from the graph."""
+
+    flat: FlatArrays | None = None  # where an executor has put all parameters, and all gradients, into one array
 
     def __init__(self, nodes: Mapping[str, Node], loss: SoftmaxWithLoss, seed: int) -> None:
         self.nodes = list(nodes.values())
@@ -50,6 +53,10 @@ class EagerExecutor:
         if tally is not None:
             tally.add(loss, scores, t)
         return loss, scores
+
+    def unscaled(self, grads: Mapping[str, Array]) -> dict[str, Array]:
+        """The gradients, by name, of the loss itself, whatever scale they were calculated with."""
+        return dict(grads)
 
     def piece(
         self, x: Array, t: Array, train: bool, step: int, first: int = 0, share: float = 1.0

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from types import ModuleType
 from typing import ClassVar
 
 from xpcnn.device import Array
+from xpcnn.ops.cuda import optimizers as kernels
+from xpcnn.ops.cuda.optimizers import Rules
 from xpcnn.optimizers.base import Optimizer, number
 
 __all__ = ["AdaGrad", "Adam", "AdamW", "RMSprop"]
@@ -34,6 +37,9 @@ class AdaGrad(Optimizer):
         xp.add(h, room, out=h)
         _scaled_step(xp, lr, p, g, h, self.eps, room)
 
+    def launch(self, lr: float, p: Array, g: Array, state: Sequence[Array], rules: Rules, done: Array | None) -> None:
+        kernels.adagrad(p, g, *state, lr=lr, eps=self.eps, rules=rules)
+
 
 class RMSprop(Optimizer):
     """h = decay_rate * h + (1 - decay_rate) * g * g; p -= lr * g / (sqrt(h) + eps) (Tieleman and Hinton 2012)."""
@@ -57,6 +63,9 @@ class RMSprop(Optimizer):
         (h,) = state
         _blend(xp, h, g, g, self.decay_rate, room)
         _scaled_step(xp, lr, p, g, h, self.eps, room)
+
+    def launch(self, lr: float, p: Array, g: Array, state: Sequence[Array], rules: Rules, done: Array | None) -> None:
+        kernels.rmsprop(p, g, *state, lr=lr, decay_rate=self.decay_rate, eps=self.eps, rules=rules)
 
 
 class Adam(Optimizer):
@@ -94,6 +103,11 @@ class Adam(Optimizer):
         xp.multiply(room, lr / (1.0 - self.beta1**self._t), out=room)
         xp.subtract(p, room, out=p)
 
+    def launch(self, lr: float, p: Array, g: Array, state: Sequence[Array], rules: Rules, done: Array | None) -> None:
+        decoupled = 0.0 if self.decay_in_gradient else self.weight_decay
+        numbers = {"beta1": self.beta1, "beta2": self.beta2, "eps": self.eps, "decoupled_decay": decoupled}
+        kernels.adam(p, g, *state, lr=lr, t=self._t if done is None else done, rules=rules, **numbers)
+
 
 class AdamW(Adam):
     """Adam with decoupled weight decay: p -= lr * weight_decay * p, then Adam's step (Loshchilov and Hutter 2019).
@@ -101,7 +115,7 @@ class AdamW(Adam):
     arXiv:1711.05101, Algorithm 2, with lr in the place of its schedule multiplier times alpha, as PyTorch has it.
     """
 
-    _decay_in_gradient: ClassVar[bool] = False
+    decay_in_gradient: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import ClassVar
 
@@ -12,6 +12,8 @@ import numpy as np
 from xpcnn.device import Array, asnumpy, get_array_module
 from xpcnn.errors import CheckpointError, ConfigError, ShapeError
 from xpcnn.flat import FlatArrays
+from xpcnn.ops.cuda.optimizers import Rules
+from xpcnn.optimizers.one_launch import update_flat
 
 __all__ = ["Optimizer", "number"]
 
@@ -46,7 +48,7 @@ class Optimizer:
     """
 
     slots: ClassVar[tuple[str, ...]] = ()
-    _decay_in_gradient: ClassVar[bool] = True
+    decay_in_gradient: ClassVar[bool] = True
 
     def __init__(self, lr: float, weight_decay: float, clip_norm: float | None, clip_value: float | None) -> None:
         self.lr = number("lr", lr)
@@ -73,6 +75,10 @@ class Optimizer:
         xp = self._prepare(params, grads)
         self._t += 1
         together = self._together(xp, params, grads)
+        flat = _flat_of(params, grads)
+        if flat is not None and xp is not np and type(self).launch is not Optimizer.launch:
+            update_flat(self, lr, flat, self._joined)
+            return
         scale = None if self.clip_norm is None else self._clip_scale(xp, together, self.clip_norm)
         for param, grad, *state in together:
             factor = None if scale is None else scale.astype(param.dtype)
@@ -82,6 +88,13 @@ class Optimizer:
 
     def _apply(self, xp: ModuleType, lr: float, p: Array, g: Array, room: Array, *state: Array) -> None:
         """One step of `p` in place; `g` is only read, `room` is scratch of p's shape and dtype."""
+        raise NotImplementedError
+
+    def launch(self, lr: float, p: Array, g: Array, state: Sequence[Array], rules: Rules, done: Array | None) -> None:
+        """`_apply` by one kernel, for all parameters side by side on a GPU.
+
+        done: (1,) int64, how many updates were made before, where some are skipped without the host knowing.
+        """
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Array]:
@@ -175,7 +188,7 @@ class Optimizer:
         result = self._limit(xp, g, p)
         if factor is not None:
             result = xp.multiply(result, factor, out=self._room(xp, 0, p))
-        if self._decay_in_gradient and self.weight_decay:
+        if self.decay_in_gradient and self.weight_decay:
             xp.multiply(p, self.weight_decay, out=room)
             result = xp.add(result, room, out=self._room(xp, 0, p))
         return result

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import ClassVar
 
 from xpcnn.device import Array
+from xpcnn.ops.cuda import optimizers as kernels
+from xpcnn.ops.cuda.optimizers import Rules
 from xpcnn.optimizers.base import Optimizer, number
 
 __all__ = ["SGD", "Momentum", "Nesterov"]
@@ -26,6 +29,9 @@ class SGD(Optimizer):
     def _apply(self, xp: ModuleType, lr: float, p: Array, g: Array, room: Array, *state: Array) -> None:
         xp.multiply(g, lr, out=room)
         xp.subtract(p, room, out=p)
+
+    def launch(self, lr: float, p: Array, g: Array, state: Sequence[Array], rules: Rules, done: Array | None) -> None:
+        kernels.sgd(p, g, lr=lr, rules=rules)
 
 
 class Momentum(Optimizer):
@@ -55,6 +61,9 @@ class Momentum(Optimizer):
         xp.subtract(v, room, out=v)
         xp.add(p, v, out=p)
 
+    def launch(self, lr: float, p: Array, g: Array, state: Sequence[Array], rules: Rules, done: Array | None) -> None:
+        kernels.momentum(p, g, *state, lr=lr, momentum=self.momentum, rules=rules)
+
 
 class Nesterov(Momentum):
     """Nesterov's accelerated gradient, in the form of Bengio et al. 2013 (arXiv:1212.0901, eq. 6-7).
@@ -72,3 +81,6 @@ class Nesterov(Momentum):
         xp.subtract(p, room, out=p)
         xp.multiply(v, self.momentum, out=room)
         xp.add(p, room, out=p)
+
+    def launch(self, lr: float, p: Array, g: Array, state: Sequence[Array], rules: Rules, done: Array | None) -> None:
+        kernels.nesterov(p, g, *state, lr=lr, momentum=self.momentum, rules=rules)

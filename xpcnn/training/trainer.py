@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from xpcnn.data.device_loader import Batches, on_device
 from xpcnn.data.loader import Loader
 from xpcnn.device import Array, Device, asnumpy, get_device
-from xpcnn.errors import ConfigError, DataError
+from xpcnn.errors import CheckpointError, ConfigError, DataError
 from xpcnn.executors.tally import Tally
 from xpcnn.network import Network
 from xpcnn.optimizers import Optimizer, make_optimizer
 from xpcnn.schedules import make_schedule
+from xpcnn.training.averaging import Averaging
 from xpcnn.training.callbacks.base import Callback
 from xpcnn.training.callbacks.nan_guard import NanGuard
 from xpcnn.training.callbacks.progress import Progress
@@ -37,6 +39,8 @@ class Trainer:
     evaluate_sample_num_per_epoch: evaluates on the first so many samples only (None: on all).
     train_accuracy: "evaluated" after each epoch as in the book, or "running", which averages over the epoch's own
     training batches and costs nothing. augment: see xpcnn.data.augment. seed: of shuffling and augmentation.
+    average: decay of a moving average of the parameters, such as 0.999 (see xpcnn.training.averaging). Evaluation then
+    uses the averages, and the network holds them after `train`; steps go on from the parameters themselves.
     prefetch: batches made ready ahead by a second thread. verbose: shows progress. callbacks: told of every epoch
     and step; a NanGuard is always among them.
 
@@ -64,6 +68,7 @@ class Trainer:
         augment: Any = None,
         scale: float | None = None,
         train_accuracy: str = "evaluated",
+        average: float | None = None,
         prefetch: int = 2,
     ) -> None:
         _check_numbers(epochs=epochs, mini_batch_size=mini_batch_size)
@@ -75,17 +80,21 @@ class Trainer:
             raise DataError("x_test and t_test go together: give both or neither")
         _check_pairs("train", x_train, t_train)
         self.network = network if device is None else network.to(get_device(device))
+        self.averaging = None if average is None else Averaging(self.network, average)
         self.epochs, self.mini_batch_size, self.seed = int(epochs), int(mini_batch_size), int(seed)
         common: dict[str, Any] = {"scale": scale, "dtype": self.network.dtype.name, "batch_size": self.mini_batch_size}
         self.loader = Loader(x_train, t_train, seed=seed, augment=augment, prefetch=prefetch, **common)
         first = slice(evaluate_sample_num_per_epoch)
-        self._train_eval: Loader | None = None
+        self._batches = on_device(self.loader, self.network.device)
+        self._train_eval: Batches | None = None
         if train_accuracy == "evaluated":
-            self._train_eval = Loader(x_train[first], t_train[first], shuffle=False, prefetch=0, **common)
-        self._test_eval: Loader | None = None
+            evaluated = Loader(x_train[first], t_train[first], shuffle=False, prefetch=0, **common)
+            self._train_eval = on_device(evaluated, self.network.device)
+        self._test_eval: Batches | None = None
         if x_test is not None:
             _check_pairs("test", x_test, t_test)
-            self._test_eval = Loader(x_test[first], t_test[first], shuffle=False, prefetch=0, **common)
+            evaluated = Loader(x_test[first], t_test[first], shuffle=False, prefetch=0, **common)
+            self._test_eval = on_device(evaluated, self.network.device)
         if isinstance(optimizer, Optimizer):
             self.optimizer = optimizer
         else:
@@ -133,24 +142,28 @@ class Trainer:
             while self.epoch < self.epochs and self.stop_reason is None:
                 self._train_epoch()
         finally:
+            self._show_averages()
             self._tell("on_train_end")
         return self.history
 
     def step(self, x: Any, t: Any) -> Array:
         """One optimization step on one batch; returns its loss (0-d, on the device) without waiting for it."""
+        self._hide_averages()
         self.optimizer.lr = self.schedule.lr_at(self.step_count)
         loss, _ = self.network.train_pass(x, t, self._tally)
         for callback in self.callbacks:
             callback.on_pass_end(self, x, t, loss)
         self.optimizer.update(self.network.params, self.network.grads)
         self.step_count += 1
+        if self.averaging is not None:
+            self.averaging.follow(self.step_count)
         self._pending.append(loss)
         return loss
 
     def _train_epoch(self) -> None:
         self._tell("on_epoch_begin")
         started, seen_before = time.perf_counter(), self._tally.seen
-        batches: Iterator[tuple[Any, Any]] = self.loader.epoch(self.epoch, self.batch)
+        batches: Iterator[tuple[Any, Any]] = self._batches.epoch(self.epoch, self.batch)
         try:
             for x, t in batches:
                 self.step(x, t)
@@ -164,6 +177,7 @@ class Trainer:
         seconds = time.perf_counter() - started
         row: dict[str, Any] = {"epoch": self.epoch + 1, "step": self.step_count, "lr": self.optimizer.lr}
         row["train_loss"], row["train_acc"] = self.running()
+        self._show_averages()
         if self._train_eval is not None:
             row["train_acc"] = self.network.evaluate_batches(self._train_eval.epoch(0))[1]
         if self._test_eval is not None:
@@ -175,6 +189,14 @@ class Trainer:
         self.batch = 0
         self._tally = Tally(self.network.device.xp)
         self._tell("on_epoch_end")
+
+    def _show_averages(self) -> None:
+        if self.averaging is not None:
+            self.averaging.show()
+
+    def _hide_averages(self) -> None:
+        if self.averaging is not None:
+            self.averaging.hide()
 
     def _tell(self, event: str) -> None:
         for callback in self.callbacks:
@@ -197,8 +219,14 @@ class Trainer:
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """(arrays, JSON-ready values) from which `load_state` continues to the same bits; all of it copies."""
         self._read_losses()
-        arrays = {f"network/{name}": np.array(asnumpy(a)) for name, a in self.network.arrays().items()}
+        if self.averaging is None:
+            arrays = {f"network/{name}": np.array(asnumpy(a)) for name, a in self.network.arrays().items()}
+        else:
+            network, averages = self.averaging.state()
+            arrays = {f"network/{name}": a for name, a in network.items()}
+            arrays.update({f"average/{name}": a for name, a in averages.items()})
         arrays.update({f"optimizer/{name}": asnumpy(a) for name, a in self.optimizer.state_dict().items()})
+        arrays.update({f"scaling/{name}": asnumpy(a) for name, a in self._scaling().items()})
         arrays["history/step_losses"] = np.array(self.history.step_losses, dtype=np.float64)
         values = {
             "epoch": self.epoch,
@@ -216,9 +244,18 @@ class Trainer:
         self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any], source: object = "a state"
     ) -> None:
         """Puts the trainer and its network where `state` found them. Raises CheckpointError where they do not fit."""
+        averages = _group(arrays, "average/")
+        if self.averaging is not None:
+            self.averaging.load(averages, source)
+        elif averages:
+            raise CheckpointError(f"{source} holds averages of the parameters; go on with the same `average`")
         self.network.load_arrays(_group(arrays, "network/"), source)
         held = {name: self.network.device.asarray(a) for name, a in _group(arrays, "optimizer/").items()}
         self.optimizer.load_state_dict(held)
+        scaling = self._scaling()
+        for name, a in _group(arrays, "scaling/").items():
+            if name in scaling:
+                scaling[name][...] = self.network.device.asarray(a)
         self.epoch, self.batch = values["epoch"], values["batch"]
         self.step_count, self.network.step = values["step_count"], values["network_step"]
         self.network.use_seed(values["network_seed"])
@@ -231,6 +268,11 @@ class Trainer:
             self.optimizer.lr = self.schedule.lr_at(self.step_count - 1)
         for name, callback in self._named_callbacks():
             callback.load_state(values["callbacks"].get(name, {}))
+
+    def _scaling(self) -> dict[str, Array]:
+        """The state of the loss's scale, where there is one (float16)."""
+        flat = self.network.params.flat
+        return {} if flat is None else flat.extra()
 
     def _named_callbacks(self) -> list[tuple[str, Callback]]:
         """Each callback with the name of its class, and a number from the second of a class on."""

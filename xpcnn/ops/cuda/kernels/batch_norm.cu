@@ -1,0 +1,127 @@
+// Batch normalisation (Ioffe & Szegedy 2015) of (N, C, P), P = 1 for rows (N, C): statistics over N and P, a channel
+// shared out among `parts` blocks. Statistics, gamma and beta are in sum_t. relu: ReLU behind it, in the same pass.
+
+// Each part's mean and sum of squared distances from it: two looks at numbers that the second finds in the cache.
+extern "C" __global__ void bn_statistics(const real_t* x, sum_t* means, sum_t* squares, index_t count, index_t C,
+                                         index_t P, index_t parts) {
+    __shared__ sum_t room[XP_THREADS];
+    Part part = my_part(count, parts);
+    sum_t total = 0;
+    for (index_t j = part.from + threadIdx.x; j < part.to; j += blockDim.x)
+        total += up(x[(j / P * C + part.c) * P + j % P]);
+    sum_t mean = block_sum(total, room) / (sum_t)max(part.to - part.from, (index_t)1);
+    total = 0;
+    for (index_t j = part.from + threadIdx.x; j < part.to; j += blockDim.x) {
+        sum_t distance = up(x[(j / P * C + part.c) * P + j % P]) - mean;
+        total += distance * distance;
+    }
+    total = block_sum(total, room);
+    if (threadIdx.x == 0) {
+        means[blockIdx.x] = mean;
+        squares[blockIdx.x] = total;
+    }
+}
+
+// The channel's mean and variance from those of its parts (Chan, Golub & LeVeque 1983).
+__device__ inline void join_parts(const sum_t* means, const sum_t* squares, index_t c, index_t count, index_t parts,
+                                  sum_t* mean, sum_t* variance) {
+    index_t length = part_length(count, parts);
+    sum_t seen = 0, centre = 0, square = 0;
+    for (index_t part = 0; part < parts && part * length < count; ++part) {
+        sum_t more = (sum_t)min(length, count - part * length), share = more / (seen + more);
+        sum_t distance = means[c * parts + part] - centre;
+        centre += distance * share;
+        square += squares[c * parts + part] + distance * distance * seen * share;
+        seen += more;
+    }
+    *mean = centre;
+    *variance = square / seen;
+}
+
+__device__ inline void normalise(const real_t* x, real_t* y, Part part, index_t C, index_t P, sum_t mean,
+                                 sum_t inverse_std, sum_t gamma, sum_t beta, index_t relu) {
+    for (index_t j = part.from + threadIdx.x; j < part.to; j += blockDim.x) {
+        index_t at = (j / P * C + part.c) * P + j % P;
+        sum_t v = (up(x[at]) - mean) * inverse_std * gamma + beta;
+        y[at] = down(relu ? rectified(v) : v);
+    }
+}
+
+// Training: running = running * keep + batch's * follow; the block with a channel's first part writes it down.
+extern "C" __global__ void bn_train(const real_t* x, const sum_t* gamma, const sum_t* beta, const sum_t* means,
+                                    const sum_t* squares, sum_t* running_mean, sum_t* running_var, sum_t* mean_out,
+                                    sum_t* inverse_std_out, real_t* y, index_t count, index_t C, index_t P,
+                                    index_t parts, sum_t eps, sum_t keep, sum_t follow, index_t relu) {
+    __shared__ sum_t statistics[2];
+    Part part = my_part(count, parts);
+    if (threadIdx.x == 0) {
+        sum_t mean, variance;
+        join_parts(means, squares, part.c, count, parts, &mean, &variance);
+        statistics[0] = mean;
+        statistics[1] = 1 / root(variance + eps);
+        if (part.from == 0) {
+            mean_out[part.c] = mean;
+            inverse_std_out[part.c] = statistics[1];
+            running_mean[part.c] = running_mean[part.c] * keep + mean * follow;
+            running_var[part.c] = running_var[part.c] * keep + variance * follow;
+        }
+    }
+    __syncthreads();
+    normalise(x, y, part, C, P, statistics[0], statistics[1], gamma[part.c], beta[part.c], relu);
+}
+
+// Test time, by the running statistics.
+extern "C" __global__ void bn_test(const real_t* x, const sum_t* gamma, const sum_t* beta, const sum_t* running_mean,
+                                   const sum_t* running_var, real_t* y, index_t count, index_t C, index_t P,
+                                   index_t parts, sum_t eps, index_t relu) {
+    Part part = my_part(count, parts);
+    sum_t inverse_std = 1 / root(running_var[part.c] + eps);
+    normalise(x, y, part, C, P, running_mean[part.c], inverse_std, gamma[part.c], beta[part.c], relu);
+}
+
+// Each part's sums of dout and of dout * x_hat. y: forward's output where ReLU was behind it, else null.
+extern "C" __global__ void bn_backward_sums(const real_t* dout, const real_t* x, const real_t* y, const sum_t* mean,
+                                            const sum_t* inverse_std, sum_t* sums, sum_t* products, index_t count,
+                                            index_t C, index_t P, index_t parts) {
+    __shared__ sum_t room[XP_THREADS];
+    Part part = my_part(count, parts);
+    sum_t total = 0, product = 0;
+    for (index_t j = part.from + threadIdx.x; j < part.to; j += blockDim.x) {
+        index_t at = (j / P * C + part.c) * P + j % P;
+        sum_t d = up(dout[at]);
+        if (y) d *= (sum_t)(up(y[at]) > 0);
+        total += d;
+        product += d * ((up(x[at]) - mean[part.c]) * inverse_std[part.c]);
+    }
+    total = block_sum(total, room);
+    product = block_sum(product, room);
+    if (threadIdx.x == 0) {
+        sums[blockIdx.x] = total;
+        products[blockIdx.x] = product;
+    }
+}
+
+// batch: whether forward took its statistics from x itself (training time).
+extern "C" __global__ void bn_backward(const real_t* dout, const real_t* x, const real_t* y, const sum_t* mean,
+                                       const sum_t* inverse_std, const sum_t* gamma, const sum_t* sums,
+                                       const sum_t* products, real_t* dx, real_t* dgamma, real_t* dbeta, index_t count,
+                                       index_t C, index_t P, index_t parts, index_t batch) {
+    Part part = my_part(count, parts);
+    index_t c = part.c;
+    sum_t total = 0, product = 0;
+    for (index_t k = 0; k < parts; ++k) {
+        total += sums[c * parts + k];
+        product += products[c * parts + k];
+    }
+    if (part.from == 0 && threadIdx.x == 0) {
+        dgamma[c] = down(product);
+        dbeta[c] = down(total);
+    }
+    sum_t mean_d = batch ? total / (sum_t)count : (sum_t)0, mean_product = batch ? product / (sum_t)count : (sum_t)0;
+    for (index_t j = part.from + threadIdx.x; j < part.to; j += blockDim.x) {
+        index_t at = (j / P * C + c) * P + j % P;
+        sum_t d = up(dout[at]), x_hat = (up(x[at]) - mean[c]) * inverse_std[c];
+        if (y) d *= (sum_t)(up(y[at]) > 0);
+        dx[at] = down((d - mean_d - x_hat * mean_product) * (gamma[c] * inverse_std[c]));
+    }
+}
