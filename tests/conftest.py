@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.fake_cupy.install import installed
-from xpcnn.device import Device, get_device
+from xpcnn.device import CudaDevice, Device, get_device
 from xpcnn.errors import DeviceError
 
 
@@ -25,13 +26,30 @@ def pytest_report_header() -> str:
     return f"cuda: a double of CuPy over host memory ({found})" if isinstance(found, str) else f"cuda: {found!r}"
 
 
+@contextmanager
+def _cuda() -> Iterator[CudaDevice]:
+    found = _cuda_or_reason()
+    if isinstance(found, CudaDevice):
+        yield found
+        return
+    with installed():
+        double = get_device("cuda")
+        assert isinstance(double, CudaDevice)
+        yield double
+
+
+@pytest.fixture
+def cuda() -> Iterator[CudaDevice]:
+    """A real GPU where one is usable, else the double."""
+    with _cuda() as device:
+        yield device
+
+
 @pytest.fixture(params=["cpu", "cuda"])
 def device(request: pytest.FixtureRequest) -> Iterator[Device]:
     """The CPU, then a real GPU where one is usable, else the double: the same test body runs on both."""
     if request.param == "cpu":
         yield get_device("cpu")
-    elif isinstance(found := _cuda_or_reason(), Device):
-        yield found
-    else:
-        with installed():
-            yield get_device("cuda")
+        return
+    with _cuda() as device:
+        yield device

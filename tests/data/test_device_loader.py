@@ -10,14 +10,7 @@ from tests.fake_cupy.install import installed
 from xpcnn.data import augment
 from xpcnn.data.device_loader import DeviceLoader, on_device
 from xpcnn.data.loader import Loader
-from xpcnn.device import CudaDevice, Device, asnumpy, get_device
-
-
-@pytest.fixture
-def cuda(device: Device) -> CudaDevice:
-    if not isinstance(device, CudaDevice):
-        pytest.skip("about GPUs")
-    return device
+from xpcnn.device import CudaDevice, asnumpy, get_device
 
 
 def _data(dtype: str, N: int = 23) -> tuple[np.ndarray, np.ndarray]:

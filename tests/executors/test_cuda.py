@@ -60,14 +60,6 @@ _MODELS: dict[str, tuple[Callable[..., Network], tuple[int, ...], int]] = {
 }
 
 
-@pytest.fixture
-def cuda(device: Any) -> CudaDevice:
-    """The card, or its double; a CPU has tests of its own."""
-    if not isinstance(device, CudaDevice):
-        pytest.skip("about the CUDA path")
-    return device
-
-
 def _batch(shape: tuple[int, ...], classes: int, N: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     return rng.random((N, *shape), dtype=np.float32), rng.integers(0, classes, N)

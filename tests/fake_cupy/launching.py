@@ -85,9 +85,9 @@ def pack(kernel: str, parameters: list[Parameter], args: Sequence[Any]) -> Argum
     packed = Arguments()
     for i, (parameter, value) in enumerate(zip(parameters, args, strict=True)):
         where = f"argument {i} of {kernel}, {parameter.words()}"
-        if value is None and parameter.pointer:
-            packed.values.append(np.array([0], np.uint64))
-        elif isinstance(value, (ndarray, MemoryPointer)):
+        if value is None:  # CuPy hands over 0xffffffff for it (cupy issue 9046)
+            raise LaunchError(f"{where} is None; a null pointer is the .data of an empty array")
+        if isinstance(value, (ndarray, MemoryPointer)):
             packed.values.append(np.array([_address(where, parameter, value)], np.uint64))
             packed.arrays.append((i, value))
             memory = value._memory if isinstance(value, ndarray) else value.mem

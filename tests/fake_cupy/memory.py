@@ -36,7 +36,6 @@ class Pool:
         self._used = 0
         self._held = 0
         self._limit = 0
-        self._live: weakref.WeakSet[Memory] = weakref.WeakSet()
 
     def take(self, memory: Memory, size: int) -> None:
         rounded = -(-size // ALIGNMENT) * ALIGNMENT
@@ -45,18 +44,10 @@ class Pool:
         counts.allocate(size)
         self._used += rounded
         self._held = max(self._held, self._used)
-        self._live.add(memory)
         weakref.finalize(memory, self._give_back, rounded).atexit = False
 
     def _give_back(self, rounded: int) -> None:
         self._used -= rounded
-
-    def check_guards(self, after: str) -> None:
-        """Raises where something was written outside of an allocation."""
-        for memory in self._live:
-            if not memory.guards_are_whole():
-                memory.mend_guards()
-                raise IllegalAccessError(f"{after} wrote outside of an array of {memory.size} bytes")
 
     def used_bytes(self) -> int:
         return self._used

@@ -93,32 +93,30 @@ def test_shared_memory_holds_nothing_at_first(cupy: Any) -> None:
     assert np.isnan(y.get()).all()
 
 
-@pytest.mark.parametrize(
-    ("call", "want"),
-    [
-        ("__shfl_xor_sync(0xffffffffu, v, 5)", lambda lane: lane ^ 5),
-        ("__shfl_down_sync(0xffffffffu, v, 3)", lambda lane: np.where(lane < 29, lane + 3, lane)),
-        ("__shfl_up_sync(0xffffffffu, v, 3)", lambda lane: np.where(lane >= 3, lane - 3, lane)),
-        ("__shfl_sync(0xffffffffu, v, 7)", lambda lane: 0 * lane + 7),
-        ("__shfl_xor_sync(0xffffffffu, v, 2, 8)", lambda lane: lane ^ 2),
-        ("__shfl_down_sync(0xffffffffu, v, 2, 4)", lambda lane: np.where(lane % 4 < 2, lane + 2, lane)),
-        ("__ballot_sync(0xffffffffu, v < 3)", lambda lane: 0 * lane + 7),
-        ("__any_sync(0xffffffffu, v == 31)", lambda lane: 0 * lane + 1),
-        ("__all_sync(0xffffffffu, v < 31)", lambda lane: 0 * lane),
-        ("__syncthreads_count(v % 3 == 0)", lambda lane: 0 * lane + 22),
-        ("__syncthreads_or(v == 40)", lambda lane: 0 * lane),
-        ("__reduce_add_sync(0xffffffffu, v)", lambda lane: 0 * lane + 496),
-    ],
-)
-def test_warp_functions(cupy: Any, call: str, want: Any) -> None:
+WARP_FUNCTIONS = [
+    ("__shfl_xor_sync(0xffffffffu, v, 5)", lambda lane: lane ^ 5),
+    ("__shfl_down_sync(0xffffffffu, v, 3)", lambda lane: np.where(lane < 29, lane + 3, lane)),
+    ("__shfl_up_sync(0xffffffffu, v, 3)", lambda lane: np.where(lane >= 3, lane - 3, lane)),
+    ("__shfl_sync(0xffffffffu, v, 7)", lambda lane: 0 * lane + 7),
+    ("__shfl_xor_sync(0xffffffffu, v, 2, 8)", lambda lane: lane ^ 2),
+    ("__shfl_down_sync(0xffffffffu, v, 2, 4)", lambda lane: np.where(lane % 4 < 2, lane + 2, lane)),
+    ("__ballot_sync(0xffffffffu, v < 3)", lambda lane: 0 * lane + 7),
+    ("__any_sync(0xffffffffu, v == 31)", lambda lane: 0 * lane + 1),
+    ("__all_sync(0xffffffffu, v < 31)", lambda lane: 0 * lane),
+    ("__syncthreads_count(v % 3 == 0)", lambda lane: 0 * lane + 22),
+    ("__syncthreads_or(v == 40)", lambda lane: 0 * lane),
+    ("__reduce_add_sync(0xffffffffu, v)", lambda lane: 0 * lane + 496),
+]
+# One text for all of them: a compiler is slow.
+_CASES = "".join(f"case {i}: a[threadIdx.x] = {call}; break;\n" for i, (call, _) in enumerate(WARP_FUNCTIONS))
+_WARP = f'extern "C" __global__ void k(int* a, int which) {{ int v = threadIdx.x % 32; switch (which) {{ {_CASES} }} }}'
+
+
+@pytest.mark.parametrize("number", range(len(WARP_FUNCTIONS)))
+def test_warp_functions(cupy: Any, number: int) -> None:
     a = cupy.empty(64, "int32")
-    _run(
-        cupy,
-        f'extern "C" __global__ void k(int* a) {{ int v = threadIdx.x % 32; a[threadIdx.x] = {call}; }}',
-        (a,),
-        block=64,
-    )
-    np.testing.assert_array_equal(a.get(), np.tile(want(np.arange(32)), 2))
+    _run(cupy, _WARP, (a, np.int32(number)), block=64)
+    np.testing.assert_array_equal(a.get(), np.tile(WARP_FUNCTIONS[number][1](np.arange(32)), 2))
 
 
 def test_a_half_warp_talks_to_itself(cupy: Any) -> None:
@@ -130,21 +128,30 @@ def test_a_half_warp_talks_to_itself(cupy: Any) -> None:
     np.testing.assert_array_equal(a.get(), [*(np.arange(16) ^ 1), *[-7] * 16])
 
 
+_WRONG = """extern "C" __global__ void k(int which) {
+if (which == 0) { if (threadIdx.x < 5) __syncthreads(); else __shfl_sync(0xffffffffu, 1, 0); }
+if (which == 1) {
+    if (threadIdx.x < 5) __syncthreads();
+    else
+        __syncthreads();
+}
+if (which == 2) __shfl_sync(0xfffffffeu, 1, 1);
+if (which == 3) assert(threadIdx.x < 31);
+}"""
+
+
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("which", "words"),
     [
-        ("if (threadIdx.x < 5) __syncthreads(); else __shfl_sync(0xffffffffu, 1, 0);", "can never go on"),
-        (
-            "if (threadIdx.x < 5) {\n__syncthreads();\n} else {\n__syncthreads();\n}",
-            "different barriers, lines 2 and 4",
-        ),
-        ("__shfl_sync(0xfffffffeu, 1, 1);", "mask leaves out the lane"),
-        ("assert(threadIdx.x < 31);", "assertion failed .*thread \\(31, 0, 0\\) of block \\(0, 0, 0\\)"),
+        (0, "can never go on: thread \\(0, 0, 0\\) of block \\(0, 0, 0\\) waits at the barrier of line 2"),
+        (1, "different barriers, lines 4 and 6"),
+        (2, "mask leaves out the lane that calls it, at line 8"),
+        (3, "assertion failed at line 9: .*thread \\(31, 0, 0\\) of block \\(0, 0, 0\\)"),
     ],
 )
-def test_threads_that_wait_wrongly(cupy: Any, body: str, words: str) -> None:
+def test_threads_that_wait_wrongly(cupy: Any, which: int, words: str) -> None:
     with pytest.raises(launching.KernelError, match=words):
-        _run(cupy, 'extern "C" __global__ void k() {' + body + "}", ())
+        _run(cupy, _WRONG, (np.int32(which),))
 
 
 # ----------------------------------------------------------------------------------------------------- refusals

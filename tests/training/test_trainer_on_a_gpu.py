@@ -83,10 +83,8 @@ def test_the_launches_of_a_step_are_those_of_the_plan() -> None:
 
 
 @pytest.mark.parametrize("name", _MODELS)
-def test_the_same_seed_trains_to_the_same_network_on_both(device: Device, name: str) -> None:
-    if not isinstance(device, CudaDevice):
-        pytest.skip("compares the CPU with the GPU")
-    here, there = _trainer(name, "cpu"), _trainer(name, device)
+def test_the_same_seed_trains_to_the_same_network_on_both(cuda: CudaDevice, name: str) -> None:
+    here, there = _trainer(name, "cpu"), _trainer(name, cuda)
     for a, b in zip(here.network.params.values(), there.network.params.values(), strict=True):
         np.testing.assert_array_equal(a, asnumpy(b))
     for trainer in (here, there):
@@ -115,10 +113,8 @@ def test_a_model_moves_between_machines(device: Device, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_a_run_resumed_on_the_device_ends_in_the_same_bits(device: Device, dtype: str) -> None:
-    if dtype == "float16" and not isinstance(device, CudaDevice):
-        pytest.skip("float16 needs a GPU")
-    whole, first, second = (_trainer("batch norm", device, dtype=dtype) for _ in range(3))
+def test_a_run_resumed_on_the_device_ends_in_the_same_bits(cuda: CudaDevice, dtype: str) -> None:
+    whole, first, second = (_trainer("batch norm", cuda, dtype=dtype) for _ in range(3))
     whole.epochs = 2
     whole.train()
     first.epochs = 1

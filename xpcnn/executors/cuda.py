@@ -94,19 +94,22 @@ class CudaExecutor(EagerExecutor):
         if len(x) == 0 or not train or t.ndim != 1:
             return self._plainly(x, t, train, step, tally)
         t = t if t.dtype in (np.int32, np.int64) else t.astype(np.int64)
-        N, scores = len(x), self._room.get("scores", (len(x), *self.nodes[-1].shape), self.dtype)
+        N = len(x)
 
         def there_and_back(piece: slice) -> list[Array]:
             p = self._pass(True, True, step, piece.start)
             values, saved = self._forward_stages(p, x[piece])
-            y = scores[piece] = values[self.stages[-1].name]
+            y = values[self.stages[-1].name]
             self._backward_stages(p, saved, self._lose(y, t[piece], N))
             if len(y) < N:
                 self._add_gradients(first=piece.start == 0)
+                y = y.copy()  # the next piece writes to its memory
             return [y]
 
         pieces = self._fitting(N, there_and_back, self.couples)
+        scores = pieces[0]
         if len(pieces) > 1:
+            scores = self.xp.concatenate(pieces)
             self.flat.grads[...] = self._total()
         sums = tally or Tally(self.xp)
         loss = loss_ops.count_batch(self._loss, self._right, sums.loss_sum, sums.right, N)

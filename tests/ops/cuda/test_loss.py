@@ -7,7 +7,7 @@ from tests.ops.cuda.checks import DTYPES, assert_near, judged, normal
 from xpcnn.device import Device
 from xpcnn.errors import ShapeError
 from xpcnn.ops import reference
-from xpcnn.ops.cuda.loss import softmax_cross_entropy, tally
+from xpcnn.ops.cuda.loss import count_batch, softmax_cross_entropy, tally
 
 
 def labels(seed: int, N: int, K: int, dtype: str = "int64") -> np.ndarray:
@@ -46,6 +46,12 @@ def test_pieces_of_a_batch_add_up(gpu: Device) -> None:
     assert int(into.done[0]) == 0
     into.clear()
     assert float(into.loss_sum[0]) == int(into.right[0]) == 0
+
+
+def test_a_step_joins_its_epoch(gpu: Device) -> None:
+    loss, right, loss_sum, right_sum = (gpu.asarray(a) for a in ([6.0], [2], [10.0], [5]))
+    assert count_batch(loss, right, loss_sum, right_sum, 4) is loss
+    assert [float(a[0]) for a in (loss, right, loss_sum, right_sum)] == [1.5, 2, 16, 7]
 
 
 def test_evaluation_writes_no_gradient(gpu: Device) -> None:

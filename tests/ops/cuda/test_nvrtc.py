@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import itertools
 
 import pytest
@@ -49,6 +50,11 @@ def test_kernels_compile(file: str, architecture: str) -> None:
     for dtype, wide, more in itertools.product(module.DTYPES, widths, MORE[file]):
         code = compiled(module.source(file), module.options(dtype, wide, more), architecture)
         assert code[:4] == b"\x7fELF"
+
+
+def test_no_kernel_is_left_out() -> None:
+    texts = (importlib.resources.files("xpcnn.ops.cuda") / "kernels").iterdir()
+    assert {text.name for text in texts} == {"common.cuh"} | {f"{file}.cu" for file in MORE}
 
 
 def test_a_fault_is_seen() -> None:

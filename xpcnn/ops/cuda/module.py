@@ -87,8 +87,7 @@ def launch(
     Raises DeviceError for NumPy arrays, ShapeError for arrays that are not C-contiguous.
     """
     grid = min(-(-(threads_wanted or 0) // threads), MAX_BLOCKS) if blocks is None else blocks
-    arrays = [a for a in arguments if hasattr(a, "flags")]
-    arrays = [a for a in arrays if not isinstance(a, np.generic)]
+    arrays = [a for a in arguments if hasattr(a, "flags") and not isinstance(a, np.generic)]
     xp = get_array_module(*arrays)
     if xp is np:
         raise DeviceError(f"the CUDA kernel {name} got NumPy arrays; bring them to the GPU by device.asarray(a)")

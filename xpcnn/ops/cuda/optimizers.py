@@ -13,11 +13,11 @@ __all__ = ["OPTIONS", "Rules", "adagrad", "adam", "momentum", "nesterov", "rmspr
 
 
 class Rules(NamedTuple):
-    """What happens to gradients before any rule, and to parameters after it.
+    """What happens to gradients before any rule.
 
     skip: (1,) int32, not 0 where this step must change nothing. scale: (1,) float32, the gradients are divided by it
     (loss scaling). clip_value: then limited to this. clip_factor: (1,) float64, then multiplied by it. weight_decay:
-    then this much of the parameters is added. copy: gets the new parameters in the gradients' dtype.
+    then this much of the parameters is added.
     """
 
     skip: Array | None = None
@@ -25,7 +25,6 @@ class Rules(NamedTuple):
     clip_value: float | None = None
     clip_factor: Array | None = None
     weight_decay: float = 0.0
-    copy: Array | None = None
 
 
 _PLAIN = Rules()
@@ -36,14 +35,12 @@ OPTIONS = ("--fmad=false",)
 def _update(
     kernel: str, params: Array, grads: Array, state: tuple[Array, ...], rules: Rules, numbers: tuple[Any, ...]
 ) -> None:
-    """params and state: (size,) in what is calculated in for the gradients' dtype; grads and copy: (size,)."""
+    """params and state: (size,) in what is calculated in for the gradients' dtype; grads: (size,)."""
     xp = get_array_module(params, grads, *state)
     for name, a in (("params", params), *((f"state {i}", s) for i, s in enumerate(state))):
         output(xp, a, grads.shape, sum_dtype(grads.dtype), name)
-    if rules.copy is not None:
-        output(xp, rules.copy, grads.shape, grads.dtype, "copy")
     limit = float("inf") if rules.clip_value is None else float(rules.clip_value)
-    shared = (rules.skip, rules.scale, limit, rules.clip_factor, float(rules.weight_decay), rules.copy)
+    shared = (rules.skip, rules.scale, limit, rules.clip_factor, float(rules.weight_decay))
     launch(
         "optimizers",
         kernel,

@@ -6,8 +6,7 @@
 //   limit       then limited to -limit .. limit
 //   clip        double, or null: then multiplied by it
 //   decay       then decay * p is added
-//   copy        real_t, or null: gets the new parameters, rounded
-#define RULES const int *skip, const float *loss_scale, sum_t limit, const double *clip, sum_t decay, real_t *copy
+#define RULES const int *skip, const float *loss_scale, sum_t limit, const double *clip, sum_t decay
 
 __device__ inline sum_t gradient(real_t raw, sum_t p, const float* loss_scale, sum_t limit, const double* clip,
                                  sum_t decay) {
@@ -20,14 +19,9 @@ __device__ inline sum_t gradient(real_t raw, sum_t p, const float* loss_scale, s
 }
 #define GRADIENT(i) gradient(g_raw[i], p[i], loss_scale, limit, clip, decay)
 
-__device__ inline void store(sum_t* p, real_t* copy, index_t i, sum_t value) {
-    p[i] = value;
-    if (copy) copy[i] = down(value);
-}
-
 extern "C" __global__ void sgd(sum_t* p, const real_t* g_raw, index_t elements, RULES, sum_t lr) {
     if (skip && *skip) return;
-    EACH(i, elements) store(p, copy, i, p[i] - GRADIENT(i) * lr);
+    EACH(i, elements) p[i] = p[i] - GRADIENT(i) * lr;
 }
 
 extern "C" __global__ void momentum(sum_t* p, const real_t* g_raw, sum_t* v, index_t elements, RULES, sum_t lr,
@@ -35,7 +29,7 @@ extern "C" __global__ void momentum(sum_t* p, const real_t* g_raw, sum_t* v, ind
     if (skip && *skip) return;
     EACH(i, elements) {
         v[i] = v[i] * keep - GRADIENT(i) * lr;
-        store(p, copy, i, p[i] + v[i]);
+        p[i] = p[i] + v[i];
     }
 }
 
@@ -45,7 +39,7 @@ extern "C" __global__ void nesterov(sum_t* p, const real_t* g_raw, sum_t* v, ind
     EACH(i, elements) {
         sum_t step = GRADIENT(i) * lr;
         v[i] = v[i] * keep - step;
-        store(p, copy, i, p[i] - step + v[i] * keep);
+        p[i] = p[i] - step + v[i] * keep;
     }
 }
 
@@ -55,7 +49,7 @@ extern "C" __global__ void adagrad(sum_t* p, const real_t* g_raw, sum_t* h, inde
     EACH(i, elements) {
         sum_t g = GRADIENT(i);
         h[i] += g * g;
-        store(p, copy, i, p[i] - g / (root(h[i]) + eps) * lr);
+        p[i] = p[i] - g / (root(h[i]) + eps) * lr;
     }
 }
 
@@ -65,7 +59,7 @@ extern "C" __global__ void rmsprop(sum_t* p, const real_t* g_raw, sum_t* h, inde
     EACH(i, elements) {
         sum_t g = GRADIENT(i);
         h[i] = h[i] * keep + g * g * follow;
-        store(p, copy, i, p[i] - g / (root(h[i]) + eps) * lr);
+        p[i] = p[i] - g / (root(h[i]) + eps) * lr;
     }
 }
 
@@ -86,6 +80,6 @@ extern "C" __global__ void adam(sum_t* p, const real_t* g_raw, sum_t* m, sum_t* 
         sum_t g = GRADIENT(i), w = p[i] * decoupled;
         m[i] = m[i] * keep1 + g * follow1;
         v[i] = v[i] * keep2 + g * g * follow2;
-        store(p, copy, i, w - m[i] / (root(v[i]) * corrections[1] + eps) * corrections[0]);
+        p[i] = w - m[i] / (root(v[i]) * corrections[1] + eps) * corrections[0];
     }
 }
