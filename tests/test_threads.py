@@ -1,6 +1,7 @@
 """Threads, and the caller's BLAS setting before, during and after."""
 
 import os
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -105,6 +106,14 @@ def test_a_blas_that_cannot_be_held_gets_one_thread_of_ours(held, monkeypatch):
     monkeypatch.setattr(threads, "_controller", SimpleNamespace(lib_controllers=libraries))
     assert blas_can_be_held() == held
     assert usual_threads() == (available_cores() if held else 1)
+
+
+def test_without_threadpoolctl_networks_keep_to_one_thread(monkeypatch):
+    monkeypatch.setattr(threads, "_controller", None)
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    assert usual_threads() == 1
+    with one_blas_thread():
+        assert threads.blas_architectures() == set()
 
 
 def test_hardware_threads_of_one_core_count_once(monkeypatch):

@@ -6,10 +6,10 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
-__all__ = ["Crew", "available_cores", "blas_can_be_held", "one_blas_thread", "usual_threads"]
+__all__ = ["Crew", "available_cores", "blas_architectures", "blas_can_be_held", "one_blas_thread", "usual_threads"]
 
 R = TypeVar("R")
 
@@ -25,6 +25,11 @@ def blas_can_be_held() -> bool:
     return any(library.user_api == "blas" for library in _blas().lib_controllers)
 
 
+def blas_architectures() -> set[str]:
+    """Which processors the loaded OpenBLAS libraries have chosen their kernels for, in OpenBLAS's words."""
+    return {str(getattr(library, "architecture", "")) for library in _blas().lib_controllers}
+
+
 def usual_threads() -> int:
     """One thread a core; one in all where BLAS cannot be kept from starting its own in each."""
     return available_cores() if blas_can_be_held() else 1
@@ -33,10 +38,22 @@ def usual_threads() -> int:
 def _blas() -> Any:
     global _controller
     if _controller is None:
-        from threadpoolctl import ThreadpoolController
-
-        _controller = ThreadpoolController()
+        try:
+            from threadpoolctl import ThreadpoolController
+        except ImportError:  # a checkout run with NumPy alone
+            _controller = _NoControl()
+        else:
+            _controller = ThreadpoolController()
     return _controller
+
+
+class _NoControl:
+    """Where threadpoolctl is missing: no BLAS can be held, so networks keep to one thread beside BLAS's own."""
+
+    lib_controllers: tuple[Any, ...] = ()
+
+    def limit(self, **_: Any) -> Any:
+        return nullcontext()
 
 
 def available_cores() -> int:

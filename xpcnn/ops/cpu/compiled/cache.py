@@ -12,6 +12,7 @@ from pathlib import Path
 
 from xpcnn.atomic import atomic_write
 from xpcnn.errors import ConfigError
+from xpcnn.ops.cpu.compiled.llvm import CompileError
 
 __all__ = ["HEADER", "OBJECT", "PLAIN", "cache_folder", "path_for", "read", "write"]
 
@@ -23,8 +24,10 @@ _MAGIC = b"xpcnn kernel 2\n"
 
 def cache_folder() -> Path:
     """Where compiled kernels are kept between processes (not made here)."""
-    import platformdirs
-
+    try:
+        import platformdirs
+    except ImportError as error:  # a checkout run with NumPy alone
+        raise CompileError("platformdirs is missing; pip install 'xpcnn[fast]'") from error
     return platformdirs.user_cache_path("xpcnn", appauthor=False) / "kernels"
 
 
