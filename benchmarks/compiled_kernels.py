@@ -22,6 +22,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is imported: 
 import numpy as np
 
 from xpcnn.ops.cpu.compiled import ConvKernels, why_not
+from xpcnn.ops.cpu.compiled.grad_x import GradX
 
 # network and layer, images in a piece, (C, FN, FH, FW, stride), height = width of the padded input
 SHAPES = [
@@ -35,6 +36,7 @@ SHAPES = [
     ("64->64, 32x32", 2, (64, 64, 3, 3, 1), 34),
     ("128->128, 16x16", 4, (128, 128, 3, 3, 1), 18),
     ("3->64 7x7/2, 224x224", 1, (3, 64, 7, 7, 2), 230),
+    ("64->128 3x3/2, 32x32", 2, (64, 128, 3, 3, 2), 34),
     ("6->16 5x5 (LeNet)", 10, (6, 16, 5, 5, 1), 14),
     ("48->40 3x3, 15x15", 5, (48, 40, 3, 3, 1), 17),
 ]
@@ -51,6 +53,13 @@ def best(call: Callable[[], object], budget: float = 0.08) -> float:
     return fastest
 
 
+def gradient_of_input(sizes: tuple[int, int, int, int, int], width: int, OW: int) -> GradX:
+    """As if half a window of the padded input were pad on every side."""
+    C, FN, FH, FW, stride = sizes
+    size = (width - FH // 2 * 2, width - FW // 2 * 2)
+    return GradX(C, FN, (FH, FW), (stride, stride), (FH // 2, FW // 2), size, (OW, OW))
+
+
 def measure(N: int, sizes: tuple[int, int, int, int, int], width: int) -> dict[str, float]:
     """GFLOP/s by kernel; GB/s written for those that only move."""
     C, FN, FH, FW, stride = sizes
@@ -64,20 +73,18 @@ def measure(N: int, sizes: tuple[int, int, int, int, int], width: int) -> dict[s
     x, w, b, out = random(N, width, width, C), random(FH, FW, C, FN), random(FN), random(N, OH, OW, FN)
     pooled, g, dw, db = random(N, OH // 2, OW // 2, FN), random(N, OH, OW, FN), np.zeros_like(w), np.zeros_like(b)
     index = np.zeros(pooled.shape, np.uint8)
-    wide = width if stride == 1 else OW + FW - 1  # one picture of g in its pad; strides: as if already spread
-    g_padded, flipped = random(N, wide, wide, FN), np.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3))
-    dx = random(N, wide - FH + 1, wide - FW + 1, C)
+    grad_x = gradient_of_input(sizes, width, OW)
+    g_padded, flipped, dx = random(N, *grad_x.g_size, FN), random(w.size), random(N, *grad_x.size, C)
     left, right = random(N * OH * OW, C * FH * FW), random(C * FH * FW, FN)
     product = np.empty((len(left), FN), np.float32)
 
     work = 2e-9 * N * OH * OW * C * FH * FW * FN
-    work_x = 2e-9 * dx.size * FH * FW * FN
     return {
         "matmul": work / best(lambda: np.matmul(left, right, out=product)),
         "forward": work / best(kernels.forward(x, w, b, out, relu=True)),
         "pool": work / best(kernels.forward_pool(x, w, b, pooled, index)),
         "grad_w": work / best(kernels.grad_w(x, g, dw)),
-        "grad_x": work_x / best(kernels.grad_x(g_padded, flipped, dx, dx * 1.0)),
+        "grad_x": work / best(grad_x(g_padded, flipped, dx, dx * 1.0)),
         "unpool": 1e-9 * out.nbytes / best(kernels.unpool_relu(pooled, index, pooled, out)),
         "bias": 1e-9 * g.nbytes / best(kernels.bias_grad(g, db)),
     }
@@ -94,9 +101,10 @@ def compile_all() -> None:
         for i, (_, _, (C, FN, FH, FW, stride), width) in enumerate(layers):
             last = network == "SimpleConvNet" or i % 2 == 1
             methods = ["forward_pool", "unpool_relu"] if last else ["forward"]
-            ConvKernels(C, FN, FH, FW, stride, stride, IW=width).prepare(
-                *methods, "grad_w", "bias_grad", *(["grad_x"] if C > 1 else [])
-            )
+            kernels = ConvKernels(C, FN, FH, FW, stride, stride, IW=width)
+            kernels.prepare(*methods, "grad_w", "bias_grad")
+            if C > 1:
+                gradient_of_input((C, FN, FH, FW, stride), width, kernels.OW).prepare()
         print(f"  {network}: {time.perf_counter() - start:.3f} s")
 
 

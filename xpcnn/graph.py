@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +18,30 @@ from xpcnn.initializers import initial_weight
 from xpcnn.layers.activation import Sigmoid, Tanh
 from xpcnn.layers.base import Layer, Shape
 from xpcnn.layers.spec import How, Spec, spec_of
+from xpcnn.ops.geometry import check_size
 from xpcnn.rng import generator
 
-__all__ = ["INPUT", "Node", "build_graph"]
+__all__ = ["INPUT", "Node", "at_most", "build_graph"]
 
 INPUT = "input"  # the name by which nodes refer to the batch itself
+
+
+# How many more parameters the network being made may have. A ContextVar, for between who knows the limit and the
+# layers lie the models, each with arguments of its own; it belongs to the thread that set it.
+_left: ContextVar[int | None] = ContextVar("parameters left", default=None)
+
+
+@contextmanager
+def at_most(parameters: int) -> Iterator[None]:
+    """Networks made inside may have so many parameters together; one more raises ConfigError before it takes memory.
+
+    For networks that a file describes: it can say any size, and has parameters of its own to be held against.
+    """
+    token = _left.set(parameters)
+    try:
+        yield
+    finally:
+        _left.reset(token)
 
 
 @dataclass(frozen=True)
@@ -42,10 +64,24 @@ class _InitialParameters:
         self.auto = auto
 
     def weight(self, shape: Shape, fan_in: int, fan_out: int, how: How) -> Array:
+        _spend(shape, self.dtype)
         return initial_weight(shape, fan_in, fan_out, self.auto if how == "auto" else how, self.rng, self.dtype)
 
     def constant(self, shape: Shape, value: float) -> Array:
+        _spend(shape, self.dtype)
         return np.full(shape, value, dtype=self.dtype)
+
+
+def _spend(shape: Shape, dtype: np.dtype) -> None:
+    if not all(isinstance(n, int | np.integer) and not isinstance(n, bool) and n >= 1 for n in shape):
+        raise ConfigError(f"a layer's sizes are whole numbers of at least 1, got parameters of shape {shape}")
+    left = _left.get()
+    if left is not None:
+        left -= math.prod(shape)
+        if left < 0:
+            raise ConfigError(f"parameters of {shape} are more than the file has for the whole network")
+        _left.set(left)
+    check_size(shape, dtype.itemsize, "parameters")
 
 
 def _parts(item: object, previous: str) -> tuple[str | None, object, tuple[str, ...]]:
@@ -79,7 +115,9 @@ def _built(
         layer = spec.build(arriving, make) if isinstance(spec, Spec) else spec
         if layer.inputs is not None and len(inputs) != layer.inputs:
             raise ShapeError(f"takes {layer.inputs} input(s), got {len(inputs)}: {', '.join(inputs)}")
-        return layer, layer.output_shape(*arriving)
+        shape = layer.output_shape(*arriving)
+        check_size(shape, make.dtype.itemsize, "one sample's output")
+        return layer, shape
     except (ShapeError, ConfigError) as error:
         raise type(error)(f"layer {name!r} after {', '.join(map(repr, inputs))}: {error}") from error
 

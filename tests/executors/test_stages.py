@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from xpcnn import Sequential
 from xpcnn.executors import EagerExecutor
+from xpcnn.executors.affine_stage import AffineStage
 from xpcnn.executors.conv_stage import ConvStage
 from xpcnn.executors.grouped_stage import GroupedStage
-from xpcnn.executors.patch_stage import PatchStage, gather_filters, spread_filters
-from xpcnn.executors.stages import AffineStage, LayerStage, Workspace
+from xpcnn.executors.patch_stage import PatchStage, gather_filters
+from xpcnn.executors.stages import LayerStage, Workspace
 from xpcnn.layers import affine, average_pool, conv, max_pool
 
 # float64 and at most a few thousand terms a sum: 1e-10 leaves four digits for their order.
@@ -165,14 +166,14 @@ def test_layers_are_joined_only_where_nobody_else_looks():
     assert kinds == [ConvStage, LayerStage, LayerStage, LayerStage]
 
 
-def test_spread_filters_and_its_transpose():
+def test_filters_are_gathered_from_the_four_corners():
     rng = np.random.default_rng(0)
-    W = rng.standard_normal((3, 2, 4, 3))
-    spread = rng.standard_normal(spread_filters(W).shape)
-    # <spread(W), s> == <W, gather(s)>, at most 400 terms
-    np.testing.assert_allclose(
-        (spread_filters(W) * spread).sum(), (W * gather_filters(spread, W.shape)).sum(), rtol=1e-12
-    )
+    FN, C, FH, FW = 3, 2, 4, 3
+    corners = rng.standard_normal((4, FH + 1, FW + 1, C, FN))
+    gathered = gather_filters(corners.reshape(4, -1, FN), (FN, C, FH, FW))
+    for fn, c, fh, fw in np.ndindex(gathered.shape):
+        places = [corners[0, fh, fw], corners[1, fh, fw + 1], corners[2, fh + 1, fw], corners[3, fh + 1, fw + 1]]
+        np.testing.assert_allclose(gathered[fn, c, fh, fw], sum(place[c, fn] for place in places), rtol=1e-12)
 
 
 def test_a_workspace_gives_the_same_memory_again():
@@ -187,7 +188,7 @@ def test_the_plan_is_told_layer_by_layer():
     text = Sequential(
         [conv(4, 3), "relu", max_pool(2), affine(3)], (1, 8, 8), seed=0, dtype="float64"
     ).executor.describe()
-    assert "conv1 + relu1 + pool1: one patch a pooling window" in text
+    assert "conv1 + relu1 + pool1: rows + relu + 2x2 max pool, gradient from one patch a pooling window" in text
     assert "affine1: matrix product" in text
 
 
@@ -207,8 +208,8 @@ def test_columns_come_in_strips_where_they_would_be_too_many(before, stride, gro
         max_pool(2),
     ]
     net = check_against_eager(layers, (3, 19, 17), 3)
-    largest = max(room.size for ws in net.executor._rooms for key, room in ws._buffers.items() if key == "columns")
-    assert largest * 8 <= 5000
+    for which in ("columns", "slab") if groups == 1 else ("columns",):
+        assert 0 < most_bytes(net, which) <= 5000
 
 
 def test_large_pictures_do_not_take_a_gigabyte_of_columns():
@@ -217,8 +218,46 @@ def test_large_pictures_do_not_take_a_gigabyte_of_columns():
     x = np.zeros((1, 64, 96, 96))
     net.train_pass(x, np.array([0]))
     whole = 64 * 9 * 96 * 96 * 8  # 42 MB for one picture
-    largest = max(room.size for ws in net.executor._rooms for key, room in ws._buffers.items() if key == "columns")
-    assert largest * 8 <= convolution_budget() < whole
+    assert most_bytes(net, "columns") <= convolution_budget() < whole
+    assert most_bytes(net, "slab") + most_bytes(net, "z") <= convolution_budget()
+
+
+def most_bytes(net, which):
+    return max(room.nbytes for ws in net.executor._rooms for key, room in ws._buffers.items() if key == which)
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("rest", [["relu", max_pool(2)], ["relu"], []])
+def test_filters_too_large_for_rows_go_by_columns(before, rest, monkeypatch):
+    from xpcnn.ops.cpu import products
+
+    monkeypatch.setattr(products, "_takes_unpacked", lambda: True)
+    monkeypatch.setattr(products, "SMALL", 1)
+    net = check_against_eager([*([conv(3, 1), "tanh"] if before else []), conv(3, 5, pad=2), *rest], (2, 9, 8), 3)
+    assert ": columns" in net.executor.describe()
+    assert ": rows" not in net.executor.describe()
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+def test_blocks_of_several_sizes_share_their_memory(kernels, monkeypatch):
+    """Batches of other sizes between, large and small: margins must stay zeros, and views must not outlive memory."""
+    from xpcnn.ops.cpu import products, rows
+
+    monkeypatch.setattr(products, "_takes_unpacked", lambda: kernels)
+    monkeypatch.setattr(rows, "BLOCK", 20_000)
+    layers = [conv(4, 3, pad=1), "relu", conv(5, 3, pad=(2, 0, 1, 3)), "relu", max_pool(2), conv(3, 3, stride=2, pad=1)]
+    net = Sequential([*layers, "flatten"], (2, 11, 10), seed=3, dtype="float64")
+    net.use_threads(2)
+    plain = net.copy()
+    plain.executor = EagerExecutor(plain.nodes, plain.loss_layer, plain.seed)
+    rng = np.random.default_rng(0)
+    for N in (3, 40, 1, 7, 2, 41, 12):
+        x, t = rng.standard_normal((N, 2, 11, 10)), rng.integers(0, 5, N)
+        expected = plain.predict(x)
+        np.testing.assert_allclose(net.predict(x), expected, **CLOSE)
+        net.train_pass(x, t)
+        np.testing.assert_array_equal(net.predict(x), net.predict(x))
+        np.testing.assert_allclose(net.predict(x), expected, **CLOSE)
 
 
 def convolution_budget():

@@ -1,231 +1,102 @@
-"""Convolution stages: bias, ReLU and 2x2 max pooling are done with the convolution, on channels-last memory."""
+"""Convolution stages: bias, ReLU and 2x2 max pooling are done with the convolution, block by block."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from xpcnn.device import Array
-from xpcnn.executors.eager import Gradients
-from xpcnn.executors.stages import Job, Stage, add_up, channels_last
+from xpcnn.executors.columns_stage import ColumnsStage
+from xpcnn.executors.stages import Calls, Job
 from xpcnn.graph import Node
-from xpcnn.layers.convolution import Convolution
-from xpcnn.ops.cpu.convolution import (
-    as_filters,
-    as_flipped_matrix,
-    as_matrix,
-    columns,
-    fold_columns,
-    pad_into,
-    strips,
-)
-from xpcnn.ops.cpu.pooling import Choice, pool_bias_relu, pool_scatter
+from xpcnn.ops.cpu.pooling import Choice, bias_relu, pool_bias_relu
+from xpcnn.ops.cpu.rows import Block, RowShape, as_lines
 
-__all__ = ["ConvStage", "corners_of"]
-
-_Corners = tuple[Array, Array, Array, Array]
+__all__ = ["ConvStage"]
 
 
-def corners_of(z: Array) -> _Corners:
-    """The four elements of each 2x2 window of z (n, OH, OW, FN), in reading order, as views, without an odd rest."""
-    rows, width = z.shape[1] // 2 * 2, z.shape[2] // 2 * 2
-    return (
-        z[:, 0:rows:2, 0:width:2],
-        z[:, 0:rows:2, 1:width:2],
-        z[:, 1:rows:2, 0:width:2],
-        z[:, 1:rows:2, 1:width:2],
-    )
+class ConvStage(ColumnsStage):
+    """A convolution (one group, no dilation), then a ReLU and a 2x2 max pooling where they follow.
 
-
-class ConvStage(Stage):
-    """A convolution (one group, no dilation), then a ReLU and a 2x2 max pooling where they follow."""
-
-    channels_last = True
+    Forward goes by rows, but by columns where `RowShape` says so; backward by columns.
+    """
 
     def __init__(self, conv: Node, relu: Node | None, pool: Node | None) -> None:
-        super().__init__(*(node for node in (conv, relu, pool) if node is not None))
-        assert isinstance(conv.layer, Convolution)
-        self.layer = conv.layer
-        self.relu, self.pool = relu is not None, pool is not None
-        shape: tuple[int, int, int, int] = conv.layer.params["W"].shape
-        self.FN, self.C, self.FH, self.FW = shape
-        self.out: tuple[int, int] = (conv.shape[1], conv.shape[2])
-        self.top, self.left, self.bottom, self.right = self.layer.pad
-        # dx as a convolution of dy needs pads that are not negative: FH - 1 - top and so on.
-        self.direct_dx = self.layer.stride == (1, 1) and all(
-            pad < size for pad, size in zip(self.layer.pad, (self.FH, self.FW) * 2, strict=True)
-        )
+        super().__init__(conv, relu, pool)
+        self.shape = RowShape(self.FH, self.FW, self.C, self.FN, self.layer.stride, self.out[1], self.pool)
 
-    def touched(self, taken: int, given: int) -> int:
-        pixels = self.out[0] * self.out[1]
-        return taken + given + pixels * (self.FN + self.FH * self.FW * self.C)
+    def touched_ahead(self, taken: int, given: int) -> int:
+        return taken + given if self.shape.possible else super().touched_ahead(taken, given)
 
     def watched(self) -> tuple[Array, ...]:
-        return (self.layer.params["W"],)
+        return tuple(self.layer.params.values())
 
     def prepare(self, backward: bool) -> Any:
-        W = self.layer.params["W"]
-        return as_matrix(W), as_flipped_matrix(W) if backward and self.needs_dx and self.direct_dx else None
-
-    # -- forward -----------------------------------------------------------------------------------------------
+        """The weights as matrices, and the bias as often as pixels lie in a row: long runs are added faster."""
+        b = self.layer.params.get("b")
+        return *super().prepare(backward), None if b is None else np.tile(b, self.shape.width // self.shape.phases)
 
     def forward(self, job: Job, *xs: Array) -> tuple[Array, Any]:
-        x = channels_last(job, xs[0], "conv x") if not job.keep else self._keep_input(job, xs[0])
-        n, dtype = len(x), x.dtype
-        z = self._output(job, "z" if self.pool else "y", n, dtype)
-        padded, matrix = self._padded(job, x), job.prepared[self][0]
-        for rows in self._strips(n, dtype):
-            np.matmul(self._columns(job, padded, rows), matrix, out=z[:, rows].reshape(-1, self.FN))
-        y, choice = self._finish(job, z)
+        if not self.shape.possible:
+            return super().forward(job, *xs)
+        x = self._keep_input(job, xs[0]) if job.keep else xs[0].transpose(0, 2, 3, 1)
+        y, choice = self._given(job, len(x), x.dtype)
+        for call in self._calls(job, x, y, choice):
+            call()
         return y.transpose(0, 3, 1, 2), (x, y, choice)
 
-    def _strips(self, n: int, dtype: Any) -> list[slice]:
-        return strips(n, self.out[0], self.out[1] * self.FH * self.FW * self.C * dtype.itemsize)
+    def bind(self, job: Job, *xs: Array) -> tuple[Array, Calls]:
+        if not self.shape.possible:
+            return super().bind(job, *xs)
+        x = xs[0].transpose(0, 2, 3, 1)
+        y, _ = self._given(job, len(x), x.dtype)
+        calls = list(self._calls(job, x, y, None))
+        for call in calls:
+            call()
+        return y.transpose(0, 3, 1, 2), calls
 
-    def _columns(self, job: Job, padded: Array, rows: slice) -> Array:
-        """The windows of the output rows `rows`, as a matrix in scratch."""
-        stride_h = self.layer.stride[0]
-        seen = padded[:, rows.start * stride_h : (rows.stop - 1) * stride_h + self.FH]
-        shape = (len(padded), rows.stop - rows.start, self.out[1], self.FH, self.FW, self.C)
-        return columns(seen, self.layer.stride, job.scratch("columns", shape, padded.dtype))
+    def _calls(self, job: Job, x: Array, y: Array, choice: Choice | None) -> Iterator[Callable[[], object]]:
+        """What to call to get y and the choice from x (n, H, W, C), block by block."""
+        matrix, _, b = job.prepared[self]
+        for images, rows in self.shape.blocks(len(x), y.shape[1] * self.shape.phases, x.itemsize):
+            block, inner = self._block(job, images.stop - images.start, rows, x)
+            if rows.start == 0:
+                yield partial(np.copyto, inner, x[images])
+            yield partial(block.run, matrix)
+            floor = self._floor(job, block.lines.shape[1:], y.dtype)
+            if self.pool:
+                here = images, slice(rows.start // 2, rows.stop // 2)
+                which = None if choice is None else Choice(*(as_lines(c[here]) for c in choice))
+                room = job.scratch("pool", (2, *block.corners[0].shape), y.dtype)
+                yield partial(pool_bias_relu, block.corners, b, floor, as_lines(y[here]), room, which)
+            else:
+                yield partial(bias_relu, block.lines, b, floor, as_lines(y[images, rows]))
 
-    def _output(self, job: Job, name: str, n: int, dtype: Any) -> Array:
-        """Room for the convolution's output: scratch where it is pooled at once, else what is handed on."""
-        shape = (n, *self.out, self.FN)
-        return job.scratch(name, shape, dtype) if self.pool else job.kept(self, name, shape, dtype)
+    def _floor(self, job: Job, shape: tuple[int, ...], dtype: Any) -> Array | None:
+        """Zeros for a ReLU to compare with, in a buffer that nobody writes to; None where there is no ReLU."""
+        return job.scratch("zeros", shape, dtype) if self.relu else None
 
-    def _keep_input(self, job: Job, x: Array) -> Array:
-        """x channels-last in memory that stays until backward: the stage before's own, or a copy."""
-        view = x.transpose(0, 2, 3, 1)
-        if view.flags.c_contiguous:
-            return view
-        room = job.kept(self, "x", view.shape, x.dtype)
-        np.copyto(room, view)
-        return room
+    def _block(self, job: Job, n: int, rows: slice, x: Array) -> tuple[Block, Array]:
+        """The block for n pictures' output rows, and where the pictures go: amid zeros that nobody overwrites."""
+        key = (id(self), n, rows.start, rows.stop, x.dtype)
+        if key not in job.room.calls:
+            (_, H, W, C), count = x.shape, rows.stop - rows.start
+            shape = (n, H + self.top + self.bottom, W + self.left + self.right, C)
+            padded = job.room.get((id(self), "padded"), shape, x.dtype)
+            first = rows.start * self.layer.stride[0]
+            block = Block(
+                self.shape,
+                padded[:, first : first + self.shape.seen(count)],
+                job.scratch("slab", self.shape.slab(n, count), x.dtype),
+                job.scratch("z", self.shape.products(n, count), x.dtype),
+            )
+            job.room.calls[key] = block, padded[:, self.top : self.top + H, self.left : self.left + W]
+        found: tuple[Block, Array] = job.room.calls[key]
+        return found
 
-    def _padded(self, job: Job, x: Array) -> Array:
-        n, H, W, C = x.shape
-        if not any(self.layer.pad):
-            return x
-        room = job.scratch("padded", (n, H + self.top + self.bottom, W + self.left + self.right, C), x.dtype)
-        return pad_into(room, x, self.layer.pad)
-
-    def _finish(self, job: Job, z: Array) -> tuple[Array, Choice | None]:
-        """Bias, ReLU and pooling: z (n, OH, OW, FN) to the stage's output and the pooling's choice."""
-        b = self.layer.params.get("b")
-        if not self.pool:
-            if b is not None:
-                z += b
-            if self.relu:
-                np.maximum(z, 0.0, out=z)
-            return z, None
-        y, choice = self._pooled(job, len(z), z.dtype)
-        pool_bias_relu(corners_of(z), b, self.relu, y, job.scratch("pool", y.shape, z.dtype), choice)
-        return y, choice
-
-    def _pooled(self, job: Job, n: int, dtype: Any) -> tuple[Array, Choice | None]:
-        """Kept memory for the pooled output, and for the choice where a backward will want it."""
-        shape = (n, self.out[0] // 2, self.out[1] // 2, self.FN)
-        if not job.keep:
-            return job.kept(self, "y", shape, dtype), None
-        choice = Choice(*(job.kept(self, name, shape, bool) for name in Choice._fields))
-        return job.kept(self, "y", shape, dtype), choice
-
-    # -- backward ----------------------------------------------------------------------------------------------
-
-    def backward(self, job: Job, saved: Any, dout: Array) -> tuple[Array | None, ...]:
-        x, y, choice = saved
-        dy = channels_last(job, dout, "dout")
-        if self.relu:
-            dy = np.multiply(dy, y > 0.0, out=job.scratch("masked", y.shape, y.dtype))
-        if "b" in self.layer.params:
-            rows = dy.reshape(-1, self.FN)
-            add_up(job, self, "b", np.ones(len(rows), rows.dtype) @ rows)
-        if self.needs_dx and self.direct_dx:
-            return (self._direct(job, x, dy, choice),)
-        return (self._by_columns(job, x, dy, choice),)
-
-    def _spread(self, job: Job, dy: Array, choice: Choice | None, into: Array) -> None:
-        """Writes the gradient of the convolution's output, un-pooled where it was pooled, into `into`."""
-        if choice is None:
-            np.copyto(into, dy)
-            return
-        OH, OW = self.out
-        if OH % 2:
-            into[:, OH - 1] = 0.0
-        if OW % 2:
-            into[:, :, OW - 1] = 0.0
-        pool_scatter(dy, choice, corners_of(into), job.scratch("pool", dy.shape, dy.dtype))
-
-    def _direct(self, job: Job, x: Array, dy: Array, choice: Choice | None) -> Array:
-        """dx and dW from one set of columns of the padded output gradient."""
-        n, H, W, _ = x.shape
-        above, before = self.FH - 1 - self.top, self.FW - 1 - self.left
-        OH, OW = self.out
-        padded = job.scratch("dy padded", (n, H + self.FH - 1, W + self.FW - 1, self.FN), x.dtype)
-        padded[:, :above] = 0.0
-        padded[:, above + OH :] = 0.0
-        padded[:, above : above + OH, :before] = 0.0
-        padded[:, above : above + OH, before + OW :] = 0.0
-        self._spread(job, dy, choice, padded[:, above : above + OH, before : before + OW])
-        dx = job.kept(self, "dx", x.shape, x.dtype)
-        for rows in strips(n, H, W * self.FH * self.FW * self.FN * x.itemsize):
-            shape = (n, rows.stop - rows.start, W, self.FH, self.FW, self.FN)
-            seen = padded[:, rows.start : rows.stop - 1 + self.FH]
-            cols = columns(seen, (1, 1), job.scratch("columns", shape, x.dtype))
-            # The same columns serve both products: of dy with the flipped filters, and of x with dy.
-            np.matmul(cols, job.prepared[self][1], out=dx[:, rows].reshape(-1, self.C))
-            add_up(job, self, "flipped W", x[:, rows].reshape(-1, self.C).T @ cols)
-        return dx.transpose(0, 3, 1, 2)
-
-    def _by_columns(self, job: Job, x: Array, dy: Array, choice: Choice | None) -> Array | None:
-        """dW from the input's columns made again, and dx by adding columns up: any stride and pad."""
-        n, C, (OH, OW) = len(x), x.shape[3], self.out
-        if choice is None:
-            g = dy
-        else:
-            g = job.scratch("dy spread", (n, OH, OW, self.FN), x.dtype)
-            self._spread(job, dy, choice, g)
-        padded_x = self._padded(job, x)
-        dx = self._padded_dx(job, x)
-        stride = self.layer.stride
-        for rows in self._strips(n, x.dtype):
-            g_rows = g[:, rows].reshape(-1, self.FN)
-            cols = self._columns(job, padded_x, rows)
-            add_up(job, self, "W", cols.T @ g_rows)
-            if dx is not None:
-                dcols = np.matmul(g_rows, job.prepared[self][0].T, out=cols)
-                seen = dx[:, rows.start * stride[0] : (rows.stop - 1) * stride[0] + self.FH]
-                fold_columns(dcols.reshape(n, -1, OW, self.FH, self.FW, C), stride, seen)
-        return self._unpadded(dx, x)
-
-    def _padded_dx(self, job: Job, x: Array) -> Array | None:
-        """Zeros for the gradient of the padded input, to be added to; None where nobody asks for it."""
-        if not self.needs_dx:
-            return None
-        n, H, W, C = x.shape
-        dx = job.kept(self, "dx", (n, H + self.top + self.bottom, W + self.left + self.right, C), x.dtype)
-        dx.fill(0.0)
-        return dx
-
-    def _unpadded(self, dx: Array | None, x: Array) -> Array | None:
-        """What of `_padded_dx` belongs to the input x itself, in NCHW shape."""
-        if dx is None:
-            return None
-        _, H, W, _ = x.shape
-        return dx[:, self.top : self.top + H, self.left : self.left + W].transpose(0, 3, 1, 2)
-
-    def gradients(self, sums: dict[str, Array]) -> Gradients:
-        grads = {}
-        if "W" in sums:
-            grads["W"] = np.ascontiguousarray(as_filters(sums["W"], (self.FN, self.C, self.FH, self.FW)))
-        if "flipped W" in sums:
-            flipped = sums["flipped W"].reshape(self.C, self.FH, self.FW, self.FN)
-            grads["W"] = np.ascontiguousarray(flipped[:, ::-1, ::-1].transpose(3, 0, 1, 2))
-        if "b" in sums:
-            grads["b"] = sums["b"]
-        return {self.nodes[0].name: grads}
-
-    def describe(self) -> str:
-        return "columns" + (" + relu" if self.relu else "") + (" + 2x2 max pool" if self.pool else "")
+    @property
+    def how(self) -> str:
+        return "rows" if self.shape.possible else super().how

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from threading import BrokenBarrierError, Lock
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from xpcnn.executors.eager import EagerExecutor, Gradients, Visit, deliver
 from xpcnn.executors.norm_stage import Meeting
 from xpcnn.executors.passage import Passage, pieces_of, room_for, run_stages
 from xpcnn.executors.plan import piece_size, plan_segments, plan_stages, sample_sizes
-from xpcnn.executors.stages import Job, Stage, Workspace
+from xpcnn.executors.prepared import Prepared
+from xpcnn.executors.replay import Replays, sample_work
+from xpcnn.executors.stages import Job, Workspace
 from xpcnn.executors.tally import Tally
 from xpcnn.graph import INPUT, Node
 from xpcnn.layers.base import Context, Shape
@@ -31,6 +33,9 @@ from xpcnn.threads import Crew, one_blas_thread, usual_threads
 __all__ = ["CpuExecutor"]
 
 R = TypeVar("R")
+
+SHARE = 16e6  # multiply-adds that must be there for each thread: waking one takes as long as half of them
+FEW = 16  # samples up to which one thread replays their way
 
 
 class CpuExecutor(EagerExecutor):
@@ -54,9 +59,11 @@ class CpuExecutor(EagerExecutor):
         self.stages = plan_stages(self.nodes, input_shape, compiled=dtype == np.float32 and available())
         sizes = sample_sizes(self.nodes, math.prod(input_shape))
         self.segments = plan_segments(self.stages, sizes, dtype.itemsize)
-        self.predict_size = piece_size(self.stages, sizes, dtype.itemsize)
+        self.predict_size = piece_size(self.stages, sizes, dtype.itemsize, backward=False)
         self._rooms: list[Workspace] = []  # those not in use
-        self._last_prepared: dict[Stage, tuple[tuple[Array, ...], Any]] = {}
+        self._replays: list[Replays] = []  # likewise
+        self._last_prepared: Prepared | None = None
+        self._work = sample_work(self.stages)
         self._crew = Crew(self.threads - 1)
         self._one_meeting = Lock()  # two passes whose threads meet would wait for each other's threads
         self._couples = any(stage.couples for stage in self.stages)
@@ -75,6 +82,9 @@ class CpuExecutor(EagerExecutor):
     ) -> Array:
         if visit is not None or len(x) == 0 or (train and self._couples):
             return super().predict(x, train, step, visit, first)
+        threads = self.threads if train else self._threads_for(len(x))
+        if threads == 1 and not train and len(x) <= min(FEW, self.predict_size):
+            return self._replay(x)
         scores = room_for(len(x), self.nodes[-1].shape, x.dtype, self.stages[-1].channels_last)
         last = self.stages[-1].name
 
@@ -83,7 +93,7 @@ class CpuExecutor(EagerExecutor):
                 now = replace(job, first=first + piece.start)
                 scores[piece] = run_stages(self.stages, now, {INPUT: x[piece]})[0][last]
 
-        self._each_share(work, len(x), train, False, step)
+        self._each_share(work, len(x), train, False, step, threads)
         return scores
 
     def gradient(
@@ -92,7 +102,7 @@ class CpuExecutor(EagerExecutor):
         if len(x) == 0 or (self._couples and not train):
             return super().gradient(x, t, train, step, tally)
         N = len(x)
-        scores = np.empty((N, *self.nodes[-1].shape), dtype=x.dtype)
+        scores = room_for(N, self.nodes[-1].shape, x.dtype, self.stages[-1].channels_last)
 
         def lose(piece: slice, y: Array) -> tuple[float, Array]:
             """The loss's part from these samples, and its gradient."""
@@ -109,29 +119,46 @@ class CpuExecutor(EagerExecutor):
                 grads.update(stage.gradients(sums))
             return loss, grads
 
-        done = self._each_share(work, N, train, True, step)
+        done = self._each_share(work, N, train, True, step, self.threads)
         deliver(self.nodes, [grads for _, grads in done])
         loss = np.asarray(sum(loss for loss, _ in done), dtype=x.dtype)
         if tally is not None:
             tally.add(loss, scores, t)
         return loss, scores
 
-    def _prepared(self) -> dict[Stage, Any]:
-        """For prediction: what the stages prepared the last time, anew only where their parameters have changed."""
-        for stage in self.stages:
-            watched = stage.watched()
-            seen, _ = self._last_prepared.get(stage, (None, None))
-            if seen is None or not all(np.array_equal(a, b) for a, b in zip(watched, seen, strict=True)):
-                # Copies before preparing: a change in between is then seen the next time.
-                copies = tuple(a.copy() for a in watched)
-                self._last_prepared[stage] = copies, stage.prepare(False)
-        return {stage: self._last_prepared[stage][1] for stage in self.stages}
+    def _prepared(self) -> Prepared:
+        """For prediction: what the stages prepared the last time, anew where their parameters have changed."""
+        known = self._last_prepared
+        if known is None or not known.holds():
+            known = self._last_prepared = Prepared(self.stages, known)
+        return known
 
-    def _each_share(self, work: Callable[[Job, slice], R], N: int, train: bool, keep: bool, step: int) -> list[R]:
+    def _threads_for(self, N: int) -> int:
+        """How many threads are worth their waking for the prediction of N samples."""
+        return max(1, min(self.threads, N, int(N * self._work / SHARE)))
+
+    def _replay(self, x: Array) -> Array:
+        """Scores of a few samples, by the caller alone."""
+        prepared = self._prepared()
+        try:
+            replays = self._replays.pop()
+        except IndexError:
+            replays = Replays(self.stages)
+        try:
+            if len(x) == 1:  # a single sample has nobody to share BLAS with, and no time to set it
+                return replays.predict(prepared, x)
+            with one_blas_thread():
+                return replays.predict(prepared, x)
+        finally:
+            self._replays.append(replays)
+
+    def _each_share(
+        self, work: Callable[[Job, slice], R], N: int, train: bool, keep: bool, step: int, threads: int
+    ) -> list[R]:
         """What `work` gives for each thread's part of the batch; the parts are as equal as can be."""
-        threads = min(self.threads, N)
+        threads = min(threads, N)
         shares = [slice(N * i // threads, N * (i + 1) // threads) for i in range(threads)]
-        prepared = {stage: stage.prepare(True) for stage in self.stages} if keep else self._prepared()
+        prepared = {stage: stage.prepare(True) for stage in self.stages} if keep else self._prepared().by_stage
         meeting = Meeting(threads)
 
         def start(thread: int) -> R:
@@ -153,8 +180,6 @@ class CpuExecutor(EagerExecutor):
                 self._rooms.append(room)
 
         jobs = [partial(start, thread) for thread in range(threads)]
-        if threads == 1 and N == 1:
-            return [jobs[0]()]  # a single sample has nobody to share BLAS with, and no time to set it
         with one_blas_thread():
             if self._couples and train:
                 with self._one_meeting:

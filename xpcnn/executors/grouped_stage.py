@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xpcnn.device import Array
-from xpcnn.executors.conv_stage import ConvStage
+from xpcnn.executors.columns_stage import ColumnsStage
 from xpcnn.executors.eager import Gradients
 from xpcnn.executors.stages import Job, add_up
 from xpcnn.graph import Node
@@ -17,8 +17,8 @@ from xpcnn.ops.cpu.pooling import Choice
 __all__ = ["GroupedStage"]
 
 
-class GroupedStage(ConvStage):
-    """As a ConvStage, for any groups and dilation. C is a group's number of channels, FN the filters of all groups."""
+class GroupedStage(ColumnsStage):
+    """As a ColumnsStage, for any groups and dilation. C is a group's number of channels, FN all groups' filters."""
 
     def __init__(self, conv: Node, relu: Node | None, pool: Node | None) -> None:
         super().__init__(conv, relu, pool)
@@ -76,5 +76,6 @@ class GroupedStage(ConvStage):
             grads["b"] = sums["b"]
         return {self.nodes[0].name: grads}
 
-    def describe(self) -> str:
-        return f"columns of {self.groups} group(s)" + super().describe().removeprefix("columns")
+    @property
+    def how(self) -> str:
+        return f"columns of {self.groups} group(s)"

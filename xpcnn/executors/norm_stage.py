@@ -11,6 +11,7 @@ from xpcnn.device import Array
 from xpcnn.executors.stages import Job, Stage, add_up, channels_last
 from xpcnn.graph import Node
 from xpcnn.layers.normalization import BatchNormalization
+from xpcnn.ops.reference import inverse_deviation
 
 __all__ = ["Meeting", "NormStage"]
 
@@ -55,7 +56,7 @@ class NormStage(Stage):
     def prepare(self, backward: bool) -> Any:
         """For test time: what each channel is multiplied by, and what is added to it."""
         layer = self.layer
-        scale = layer.params["gamma"] / np.sqrt(layer.state["running_var"] + layer.eps)
+        scale = layer.params["gamma"] * inverse_deviation(layer.state["running_var"], layer.eps)
         return scale, layer.params["beta"] - layer.state["running_mean"] * scale
 
     def forward(self, job: Job, *xs: Array) -> tuple[Array, Any]:
@@ -75,7 +76,7 @@ class NormStage(Stage):
         x_hat = np.subtract(rows, mean, out=job.kept(self, "x_hat", rows.shape, rows.dtype))
         squares = np.multiply(x_hat, x_hat, out=y)
         var = job.meet(ones @ squares) / count
-        inverse_std = 1.0 / np.sqrt(var + layer.eps)
+        inverse_std = inverse_deviation(var, layer.eps)
         x_hat *= inverse_std
         if job.thread == 0:
             layer.move_running(mean, var)

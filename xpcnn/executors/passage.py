@@ -59,7 +59,7 @@ class Passage:
             values, states = run_stages(segment.stages, job, self._inputs(segment, here))
             for name in segment.outputs:
                 if name not in self.values:
-                    self.values[name] = _like(values[name], self.length)
+                    self.values[name] = self._like("value", name, values[name])
                 self.values[name][here] = values[name]
             saved.append((here, job, states))
         return saved
@@ -75,11 +75,18 @@ class Passage:
             self._give_back(segment, here, run_stages_back(segment.stages, job, states, {last: dout}))
         return total
 
+    def _like(self, what: str, name: str, part: Array) -> Array:
+        """Room for a share's values, laid out in memory as those of its pieces are; the same room in every pass."""
+        last = part.ndim == 4 and part.transpose(0, 2, 3, 1).flags.c_contiguous
+        laid = part.transpose(0, 2, 3, 1) if last else part
+        room = self.job.room.get((what, name), (self.length, *laid.shape[1:]), part.dtype)
+        return room.transpose(0, 3, 1, 2) if last else room
+
     def _give_back(self, segment: Segment, here: slice, dvalues: Values) -> None:
         """Takes over the gradients of a segment's inputs for one piece."""
         for name, d in dvalues.items():
             if name not in self.dvalues:
-                self.dvalues[name] = _like(d, self.length)
+                self.dvalues[name] = self._like("gradient", name, d)
                 self._begun_by[name] = segment
             if self._begun_by[name] is segment:
                 self.dvalues[name][here] = d
@@ -93,12 +100,6 @@ def pieces_of(share: slice, size: int) -> list[slice]:
     count = -(-length // size)
     cuts = [share.start + length * i // count for i in range(count + 1)]
     return [slice(cuts[i], cuts[i + 1]) for i in range(count)]
-
-
-def _like(part: Array, length: int) -> Array:
-    """Room for a share's values, laid out in memory as those of its pieces are."""
-    last = part.ndim == 4 and part.transpose(0, 2, 3, 1).flags.c_contiguous
-    return room_for(length, part.shape[1:], part.dtype, last)
 
 
 def room_for(N: int, shape: tuple[int, ...], dtype: Any, channels_last: bool) -> Array:

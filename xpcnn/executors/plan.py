@@ -6,12 +6,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from xpcnn.executors.affine_stage import AffineStage, CompiledAffineStage
 from xpcnn.executors.compiled_stage import CompiledStage
+from xpcnn.executors.compiled_winograd_stage import CompiledWinogradStage
 from xpcnn.executors.conv_stage import ConvStage
 from xpcnn.executors.grouped_stage import GroupedStage
 from xpcnn.executors.norm_stage import NormStage
 from xpcnn.executors.patch_stage import PatchStage
-from xpcnn.executors.stages import AffineStage, LayerStage, Stage
+from xpcnn.executors.stages import LayerStage, Stage
+from xpcnn.executors.winograd_stage import WinogradStage, winograd_mode
 from xpcnn.graph import INPUT, Node
 from xpcnn.layers.activation import Relu
 from xpcnn.layers.affine import Affine
@@ -19,14 +24,19 @@ from xpcnn.layers.base import Shape
 from xpcnn.layers.convolution import Convolution
 from xpcnn.layers.normalization import BatchNormalization
 from xpcnn.layers.pooling import Pooling
+from xpcnn.ops.cpu.winograd import TILE
 from xpcnn.rng import stream_number
 
-__all__ = ["Segment", "piece_size", "plan_segments", "plan_stages", "sample_sizes"]
+__all__ = ["Segment", "piece_size", "plan_segments", "plan_stages", "sample_sizes", "winograd_pays"]
 
 PATCH = 64  # numbers in a patch up to which a first layer's pooling windows are convolved from patches
 WORKING_SET = 3 * 2**20  # bytes that the busiest stage of a piece may touch: it still lies in the caches
 LARGE_MATRIX = 2**16  # bytes of an affine layer's weights from which reading them once a piece costs more than it saves
 MOST = 64  # samples in a piece at most
+TRANSFORM = 1000  # Winograd: what a channel's or filter's transform of one tile costs, in multiply-adds of a product
+COMPILED_TRANSFORM = 190  # the same by compiled kernels
+FEW = 4  # Winograd: channels and filters from which it is considered
+CLEARLY = 0.85  # Winograd: part of the plain way's time from which it is taken
 
 
 @dataclass
@@ -66,7 +76,7 @@ def plan_stages(nodes: Sequence[Node], input_shape: Shape, compiled: bool = Fals
         relu = after if after is not None and isinstance(after.layer, Relu) else None
         stage: Stage = LayerStage(node, stream_number(node.name))
         if isinstance(node.layer, Affine):
-            stage = AffineStage(node, *([relu] if relu else []))
+            stage = (CompiledAffineStage if compiled else AffineStage)(node, *([relu] if relu else []))
         elif isinstance(node.layer, BatchNormalization):
             stage = NormStage(node, *([relu] if relu else []))
         elif isinstance(node.layer, Convolution):
@@ -83,11 +93,44 @@ def _conv_stage(conv: Node, relu: Node | None, pool: Node | None, arriving: Shap
     if conv.layer.groups > 1 or conv.layer.dilation != (1, 1):
         return GroupedStage(conv, relu, pool)
     if compiled:
-        stage = CompiledStage(conv, relu, pool, arriving)
-        if stage.possible:
-            return stage
+        return _compiled_winograd(conv, relu, pool, arriving) or CompiledStage(conv, relu, pool, arriving)
+    if winograd_mode() != "never" and _winograd_fits(conv, TRANSFORM):
+        return WinogradStage(conv, relu, pool, winograd_mode() == "always")
     kind = PatchStage if pool is not None and _patchable(conv) else ConvStage
     return kind(conv, relu, pool)
+
+
+def _compiled_winograd(conv: Node, relu: Node | None, pool: Node | None, arriving: Shape) -> Stage | None:
+    mode = winograd_mode()
+    if mode == "never" or not _winograd_fits(conv, COMPILED_TRANSFORM):
+        return None
+    FN, C = conv.layer.params["W"].shape[:2]
+    _, H, W = arriving
+    back = winograd_pays(FN, C, H, W, COMPILED_TRANSFORM)
+    return CompiledWinogradStage(conv, relu, pool, arriving, mode == "always", back)
+
+
+def _winograd_fits(conv: Node, transform: int) -> bool:
+    """Whether Winograd's way is possible and pays. Float64 is for those who want every digit."""
+    layer = conv.layer
+    assert isinstance(layer, Convolution)
+    W = layer.params["W"]
+    (FN, C, *window), (_, OH, OW) = W.shape, conv.shape
+    possible = window == [3, 3] and layer.stride == (1, 1) and W.dtype == np.float32
+    return possible and winograd_pays(C, FN, OH, OW, transform)
+
+
+def winograd_pays(C: int, FN: int, OH: int, OW: int, transform: int) -> bool:
+    """Whether 3x3 convolutions by tiles of 4x4 outputs take clearly less time than plain sums, by what was measured.
+
+    Times in multiplications of one output's sum. Plain sums: 9 C FN an output. A tile, of which the last in a row
+    or column may be needed in part only: 36 C FN in its products, and `transform` for each channel and filter. Fewer
+    channels than FEW leave most of a vector empty in the transforms.
+    """
+    if min(OH, OW) < TILE or min(C, FN) < FEW:
+        return False
+    tiles = -(-OH // TILE) * -(-OW // TILE)
+    return tiles * (36 * C * FN + transform * (C + FN)) < CLEARLY * 9 * C * FN * OH * OW
 
 
 def _is_2x2_max(node: Node) -> bool:
@@ -154,9 +197,11 @@ def _segment(parts: list[list[Stage]], i: int, sizes: dict[str, int], item: int)
     return Segment(parts[i], size, tuple(inputs), outputs)
 
 
-def piece_size(stages: list[Stage], sizes: dict[str, int], item: int) -> int:
-    """Samples whose busiest stage touches no more than the working set."""
-    busiest = max(stage.touched(sum(sizes[name] for name in stage.inputs), sizes[stage.name]) for stage in stages)
+def piece_size(stages: list[Stage], sizes: dict[str, int], item: int, backward: bool = True) -> int:
+    """Samples whose busiest stage touches no more than the working set. backward: whether one will follow."""
+    touched = (stage.touched if backward else stage.touched_ahead for stage in stages)
+    pairs = zip(touched, stages, strict=True)
+    busiest = max(count(sum(sizes[name] for name in stage.inputs), sizes[stage.name]) for count, stage in pairs)
     return max(1, min(MOST, WORKING_SET // (busiest * item)))
 
 

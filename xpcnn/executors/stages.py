@@ -6,8 +6,9 @@ Arrays between stages have NCHW shapes; a stage that works on channels-last memo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,28 +17,44 @@ from xpcnn.device import Array
 from xpcnn.executors.eager import Gradients
 from xpcnn.graph import Node
 from xpcnn.layers.base import Context
+from xpcnn.layers.dropout import Dropout
+from xpcnn.layers.shape import Flatten
 
-__all__ = ["AffineStage", "Job", "LayerStage", "Stage", "Workspace", "add_up", "channels_last"]
+__all__ = ["Calls", "Job", "LayerStage", "Stage", "Workspace", "add_up", "channels_last"]
+
+Calls = Sequence[Callable[[], object]]
+
+_LINE = 64  # bytes of a cache line
 
 
 class Workspace:
     """Buffers by key, allocated when first asked for and used again ever after; one workspace a thread.
 
     calls: what stages remember of calls on these buffers; forgotten when a buffer is replaced by a larger one.
+    replaced: how often that has happened, a buffer's first allocation included.
     """
 
     def __init__(self) -> None:
         self._buffers: dict[Any, Array] = {}
         self.calls: dict[Any, Any] = {}
+        self.replaced = 0
 
     def get(self, key: object, shape: tuple[int, ...], dtype: Any) -> Array:
         """An array of that shape: zeros at first, then what was left there before."""
         size = math.prod(shape)
         flat = self._buffers.get(key)
         if flat is None or flat.size < size or flat.dtype != dtype:
-            flat = self._buffers[key] = np.zeros(size, dtype=dtype)
+            flat = self._buffers[key] = _aligned_zeros(size, np.dtype(dtype))
             self.calls.clear()
+            self.replaced += 1
         return flat[:size].reshape(shape)
+
+
+def _aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
+    """NumPy's own large arrays begin 16 bytes behind a cache line, so that every wide vector would lie across two."""
+    room = np.zeros(size * dtype.itemsize + _LINE, dtype=np.uint8)
+    start = -room.ctypes.data % _LINE
+    return room[start : start + size * dtype.itemsize].view(dtype)
 
 
 def _alone(part: Array) -> Array:
@@ -79,6 +96,7 @@ class Stage:
     """Base of the stages. nodes: those it does; it takes the first one's inputs and gives the last one's output."""
 
     channels_last = False  # whether pictures lie so in the memory of its output
+    effort = 1.7  # time of one of its multiply-adds in prediction, a compiled kernel's being 1
     couples = False  # whether training couples the samples, so that the threads must meet
 
     def __init__(self, *nodes: Node) -> None:
@@ -91,6 +109,10 @@ class Stage:
         """About how many numbers a sample's forward or backward reads and writes; it takes and gives so many."""
         return taken + given
 
+    def touched_ahead(self, taken: int, given: int) -> int:
+        """The same of a forward without a backward."""
+        return self.touched(taken, given)
+
     def watched(self) -> tuple[Array, ...]:
         """The arrays that `prepare` makes something of."""
         return ()
@@ -102,6 +124,14 @@ class Stage:
     def forward(self, job: Job, *xs: Array) -> tuple[Array, Any]:
         """The output, and whatever backward needs."""
         raise NotImplementedError
+
+    def bind(self, job: Job, *xs: Array) -> tuple[Array, Calls]:
+        """For prediction on the same memory over and over: the output, and calls that make it anew from xs.
+
+        This one is for stages whose forward leaves its output in kept memory.
+        """
+        y, _ = self.forward(job, *xs)
+        return y, [partial(self.forward, job, *xs)]
 
     def backward(self, job: Job, saved: Any, dout: Array) -> tuple[Array | None, ...]:
         """The gradient of each input; adds those of the parameters to job.sums."""
@@ -154,6 +184,18 @@ class LayerStage(Stage):
         )
         return self.nodes[0].layer.forward_in(ctx, *xs), ctx
 
+    def bind(self, job: Job, *xs: Array) -> tuple[Array, Calls]:
+        given, _ = self.forward(job, *xs)
+        if type(self.nodes[0].layer) in (Dropout, Flatten) and np.may_share_memory(given, xs[0]):
+            return given, []  # at test time they hand on what they are given
+        y = job.kept(self, "y", given.shape, given.dtype)
+
+        def again() -> None:
+            np.copyto(y, self.forward(job, *xs)[0])
+
+        again()
+        return y, [again]
+
     def backward(self, job: Job, saved: Any, dout: Array) -> tuple[Array | None, ...]:
         dxs = self.nodes[0].layer.backward_in(saved, dout)
         for name, g in saved.grads.items():
@@ -162,48 +204,3 @@ class LayerStage(Stage):
 
     def describe(self) -> str:
         return "reference"
-
-
-class AffineStage(Stage):
-    """An affine layer, with the ReLU behind it if there is one."""
-
-    def __init__(self, affine: Node, *relu: Node) -> None:
-        super().__init__(affine, *relu)
-        self.layer, self.relu = affine.layer, bool(relu)
-
-    def forward(self, job: Job, *xs: Array) -> tuple[Array, Any]:
-        (x,) = xs
-        W, b = self.layer.params["W"], self.layer.params.get("b")
-        n = len(x)
-        if x.flags.c_contiguous:
-            rows = x.reshape(n, W.shape[0])
-        else:
-            rows = job.kept(self, "rows", (n, W.shape[0]), x.dtype)
-            np.copyto(rows.reshape(x.shape), x)
-        y = np.matmul(rows, W, out=job.kept(self, "y", (n, W.shape[1]), W.dtype))
-        if b is not None:
-            y += b
-        if self.relu:
-            np.maximum(y, 0.0, out=y)
-        return y, (x.shape, rows, y)
-
-    def backward(self, job: Job, saved: Any, dout: Array) -> tuple[Array | None, ...]:
-        shape, rows, y = saved
-        W = self.layer.params["W"]
-        dy = dout
-        if self.relu:
-            dy = np.multiply(dout, y > 0.0, out=job.scratch("affine dy", y.shape, y.dtype))
-        sums = job.sums.setdefault(self, {})
-        if "W" in sums:
-            sums["W"] += np.matmul(rows.T, dy, out=job.scratch("affine dW", W.shape, W.dtype))
-        else:
-            sums["W"] = np.matmul(rows.T, dy)
-        if "b" in self.layer.params:
-            add_up(job, self, "b", dy.sum(axis=0))
-        if not self.needs_dx:
-            return (None,)
-        dx = np.matmul(dy, W.T, out=job.kept(self, "dx", rows.shape, rows.dtype))
-        return (dx.reshape(shape),)
-
-    def describe(self) -> str:
-        return "matrix product" + (" + relu" if self.relu else "")

@@ -12,7 +12,10 @@ import numpy as np
 
 from xpcnn.device import Array
 
-__all__ = ["Choice", "pool_bias_relu", "pool_scatter"]
+__all__ = ["Choice", "Floor", "bias_relu", "pool_bias_relu", "pool_scatter"]
+
+
+Floor = Array | float | None  # what a ReLU cuts at: zeros of a line's length (NumPy is slow with one number), or none
 
 
 class Choice(NamedTuple):
@@ -24,31 +27,39 @@ class Choice(NamedTuple):
     below: Array
 
 
+def bias_relu(z: Array, b: Array | None, floor: Floor, y: Array) -> None:
+    """Writes z, shifted by b and cut at `floor` where there are such, into y of z's shape; z is overwritten."""
+    if b is not None:
+        np.add(z, b, out=y if floor is None else z)
+    if floor is not None:
+        np.maximum(z, floor, out=y)
+    elif b is None:
+        np.copyto(y, z)
+
+
 def pool_bias_relu(
     corners: tuple[Array, Array, Array, Array],
     b: Array | None,
-    relu: bool,
+    floor: Floor,
     y: Array,
     room: Array,
     choice: Choice | None,
 ) -> None:
     """Writes the pooled, shifted and cut corners into y, and which corner won into `choice` if there is one.
 
-    corners: upper left, upper right, lower left, lower right element of every window, each (..., FN). y, room: of
-    that shape; room is overwritten.
+    corners: upper left, upper right, lower left, lower right element of every window, each of y's shape. room: two
+    arrays of that shape, overwritten.
     """
-    a, b2, c, d = corners
-    np.maximum(a, b2, out=y)
-    np.maximum(c, d, out=room)
+    left_above, right_above, left_below, right_below = corners
+    above, below = room
+    np.maximum(left_above, right_above, out=above)
+    np.maximum(left_below, right_below, out=below)
     if choice is not None:
-        np.greater(b2, a, out=choice.right_above)
-        np.greater(d, c, out=choice.right_below)
-        np.greater(room, y, out=choice.below)
-    np.maximum(y, room, out=y)
-    if b is not None:
-        y += b
-    if relu:
-        np.maximum(y, 0.0, out=y)
+        np.greater(right_above, left_above, out=choice.right_above)
+        np.greater(right_below, left_below, out=choice.right_below)
+        np.greater(below, above, out=choice.below)
+    np.maximum(above, below, out=above)
+    bias_relu(above, b, floor, y)
 
 
 def pool_scatter(dy: Array, choice: Choice, corners: tuple[Array, Array, Array, Array], room: Array) -> None:

@@ -44,7 +44,7 @@ def test_a_block_fits_the_registers(registers: int, width: int, vectors: int, mu
     assert rows == multiple
     assert columns % multiple == 0
     assert columns <= width
-    assert rows * columns * Q + Q + 1 < registers  # sums, vectors and the spread scalar
+    assert rows * columns * Q + Q + 1 <= registers  # sums, vectors and the spread scalar
 
 
 def test_the_book_networks_get_blocks_without_waste() -> None:

@@ -175,29 +175,6 @@ def test_weight_and_bias_gradients_equal_the_reference_and_are_added(case: Case)
 
 @given(CASES, st.booleans())
 @over_shapes
-def test_grad_x_equals_the_reference(case: Case, masked: bool) -> None:
-    """Also for strides above 1, where the gradient's pixels are written apart, as the docstring says."""
-    x, w, _ = case.arrays()
-    y, col = reference.conv2d_forward(nchw(x), filters(w), None, case.stride)
-    N, FN, OH, OW = y.shape
-    g = gradient(case, (N, OH, OW, FN)).array
-    want, _, _ = reference.conv2d_backward(nchw(g), col, filters(w), nchw(x).shape, case.stride)
-    (H, W), (step_h, step_w) = x.shape[1:3], case.stride
-    padded = np.zeros((N, H + case.FH - 1, W + case.FW - 1, FN), np.float32)
-    top, left = case.FH - 1, case.FW - 1
-    padded[:, top : top + step_h * (OH - 1) + 1 : step_h, left : left + step_w * (OW - 1) + 1 : step_w] = g
-    dx, mask_y = Guarded(x.shape), Guarded(x.shape)
-    mask_y.array[...] = np.random.default_rng(2).integers(-1, 2, x.shape)  # zeros too: not above 0
-    flipped = np.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3))
-    case.kernels().grad_x(padded, flipped, dx.array, mask_y.array if masked else None)
-    if masked:
-        want = reference.relu_backward(want, nchw(mask_y.array))
-    terms = case.FN * case.FH * case.FW
-    assert_close(nchw(dx.check()).astype(np.float32), want, terms, terms)
-
-
-@given(CASES, st.booleans())
-@over_shapes
 def test_unpool_relu_equals_the_reference_exactly(case: Case, relu: bool) -> None:
     kernels, rng = case.kernels(), np.random.default_rng(3)
     OH = case.extra[0] + 1

@@ -8,11 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpcnn.errors import ShapeError
+from xpcnn.ops.cpu.compiled.ir import NUMBERS
 
-__all__ = ["FLOAT", "INDEX", "Bound", "Place", "flat", "place"]
+__all__ = ["FLOAT", "INDEX", "NOTHING", "NUMBERS_AT", "Bound", "Call", "Place", "flat", "place"]
+
+Call = tuple[Callable[..., None], tuple[Any, ...]]  # a kernel and its arguments
 
 FLOAT = np.dtype(np.float32)
 INDEX = np.dtype(np.uint8)
+_NUMBERS = np.arange(NUMBERS, dtype=np.int32)
+NUMBERS_AT = _NUMBERS.ctypes.data  # the table that every kernel is handed
 
 
 class Bound:
@@ -21,14 +26,14 @@ class Bound:
     It checks nothing and makes no objects, and keeps the arrays alive; it is for buffers that are used over and over.
     """
 
-    __slots__ = ("_arrays", "_calls")
+    __slots__ = ("arrays", "calls")
 
-    def __init__(self, calls: Sequence[tuple[Callable[..., None], tuple[Any, ...]]], arrays: Sequence[Any]) -> None:
-        self._calls = tuple(calls)
-        self._arrays = tuple(arrays)
+    def __init__(self, calls: Sequence[Call], arrays: Sequence[Any]) -> None:
+        self.calls = tuple(calls)
+        self.arrays = tuple(arrays)
 
     def __call__(self) -> None:
-        for kernel, arguments in self._calls:
+        for kernel, arguments in self.calls:
             kernel(*arguments)
 
 
@@ -38,6 +43,9 @@ class Place(NamedTuple):
     address: int
     image: int
     row: int
+
+
+NOTHING = Place(0, 0, 0)
 
 
 def _address(name: str, a: np.ndarray[Any, Any], write: bool) -> int:
@@ -52,11 +60,13 @@ def _check(name: str, a: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> N
         raise ShapeError(f"{name} must be {dtype} of shape {shape}, aligned; got {found}")
 
 
-def place(name: str, a: Any, shape: tuple[int, ...], dtype: np.dtype[Any] = FLOAT, write: bool = False) -> Place:
-    """Checks an (N, H, W, C) array whose images and rows may lie apart, but not its pixels and channels."""
+def place(
+    name: str, a: Any, shape: tuple[int, ...], dtype: np.dtype[Any] = FLOAT, write: bool = False, apart: int = 1
+) -> Place:
+    """Checks an (N, H, W, C) array whose images and rows may lie anyhow, but its pixels `apart` pixels from another."""
     _check(name, a, shape, dtype)
     (image, row, pixel, element), size = a.strides, a.itemsize
-    if a.size and ((shape[3] > 1 and element != size) or (shape[2] > 1 and pixel != size * shape[3])):
+    if a.size and ((shape[3] > 1 and element != size) or (shape[2] > 1 and pixel != size * shape[3] * apart)):
         raise ShapeError(f"each row of {name} must be contiguous (NHWC); got strides {a.strides} for shape {shape}")
     return Place(_address(name, a, write), image, row)
 

@@ -8,6 +8,7 @@ from xpcnn.ops.cpu.compiled.blocking import Cut, Shape, choose, lanes_for, vecto
 from xpcnn.ops.cpu.compiled.host import Host
 from xpcnn.ops.cpu.compiled.ir import Function, Value
 from xpcnn.ops.cpu.compiled.microkernel import stepping, vector_type
+from xpcnn.ops.cpu.compiled.stores import STORES
 
 __all__ = ["forward_ir"]
 
@@ -49,13 +50,13 @@ def forward_ir(shape: Shape, host: Host, store: str) -> str:
             return stepping(f, steps, acc, (x_at, 4), scalar_offsets, (w_at, 4 * shape.FN), vector_offsets, lanes)
 
         sums = f.loop(shape.FH, window_row, [(kind, s) for s in sums])
-        out_block = f.at(out_at, f.mul(first, 4 * shape.FN))
-        other_block = f.at(other_at, f.mul(first, other_size * shape.FN))
-        save = {"relu": _save, "mask": _save_masked, "pool": _save_pooled}[store]
+        out_block = f.at(out_at, f.mul(first, 4 * shape.out_pixel))
+        other_block = f.at(other_at, f.mul(first, other_size * shape.out_pixel))
+        save = STORES[store]
         for p in range(pixels.size):
             for q, offset in enumerate(offsets):
                 seen = [sums[(r * columns + tall * p + c) * Q + q] for r in range(tall) for c in range(tall)]
-                save(f, lanes, seen, floor, out_block, other_block, p * shape.FN + offset)
+                save(f, lanes, seen, floor, out_block, other_block, p * shape.out_pixel + offset)
 
     def group(j: Value, x_at: Value, out_at: Value, other_at: Value) -> None:
         first = filters.start(f, j)
@@ -88,46 +89,3 @@ def _quiet(body: Callable[[Value], None]) -> Callable[[Value, list[Value]], list
         return []
 
     return carrying_nothing
-
-
-def _at_least(f: Function, kind: str, value: Value, floor: Value) -> Value:
-    """max(value, floor); a NaN stays."""
-    below = f.let(f"fcmp olt {kind} {value}, {floor}")
-    return f.let(f"select {_flags(kind)} {below}, {kind} {floor}, {kind} {value}")
-
-
-def _flags(kind: str) -> str:
-    return kind.replace("float", "i1")
-
-
-def _save(f: Function, lanes: int, seen: list[Value], floor: Value, out: Value, other: Value, place: int) -> None:
-    kind = vector_type(lanes)
-    f.store(kind, _at_least(f, kind, seen[0], floor), out, 4 * place)
-
-
-def _save_masked(
-    f: Function, lanes: int, seen: list[Value], floor: Value, out: Value, other: Value, place: int
-) -> None:
-    kind = vector_type(lanes)
-    y = f.load(kind, other, 4 * place)
-    alive = f.let(f"fcmp ogt {kind} {y}, zeroinitializer")
-    # The product with 0 or 1 that the reference takes would turn infinity into NaN; here a dead unit gets 0.
-    f.store(kind, f.let(f"select {_flags(kind)} {alive}, {kind} {seen[0]}, {kind} zeroinitializer"), out, 4 * place)
-
-
-def _save_pooled(
-    f: Function, lanes: int, seen: list[Value], floor: Value, out: Value, other: Value, place: int
-) -> None:
-    """seen: (0,0), (0,1), (1,0), (1,1) of the window. The first of equals wins, a NaN wins over everything."""
-    kind, flags, whole = vector_type(lanes), f"<{lanes} x i1>", f"<{lanes} x i32>"
-    best, index = seen[0], "zeroinitializer"
-    for number, value in enumerate(seen[1:], start=1):
-        above = f.let(f"fcmp ugt {kind} {value}, {best}")  # also true where either is NaN
-        open_ = f.let(f"fcmp ord {kind} {best}, zeroinitializer")  # best is not NaN yet
-        better = f.let(f"and {flags} {above}, {open_}")
-        best = f.let(f"select {flags} {better}, {kind} {value}, {kind} {best}")
-        mine = f.everywhere(number, lanes)
-        index = f.let(f"select {flags} {better}, {whole} {mine}, {whole} {index}")
-    f.store(kind, _at_least(f, kind, best, floor), out, 4 * place)
-    small = f"<{lanes} x i8>"
-    f.store(small, f.let(f"trunc {whole} {index} to {small}"), other, place, align=1)

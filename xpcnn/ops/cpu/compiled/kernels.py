@@ -10,32 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpcnn.errors import ShapeError
-from xpcnn.ops.cpu.compiled.arrays import INDEX, Bound, Place, flat, place
+from xpcnn.ops.cpu.compiled.arrays import INDEX, NOTHING, NUMBERS_AT, Bound, Call, Place, flat, place
 from xpcnn.ops.cpu.compiled.blocking import Shape
 from xpcnn.ops.cpu.compiled.elementwise import unpool_ir
 from xpcnn.ops.cpu.compiled.forward import forward_ir
 from xpcnn.ops.cpu.compiled.grad_w import grad_w_ir
 from xpcnn.ops.cpu.compiled.host import Host, this_host
-from xpcnn.ops.cpu.compiled.ir import NUMBERS
 from xpcnn.ops.cpu.compiled.native import compiled
 
-__all__ = ["ConvKernels"]
+__all__ = ["ConvKernels", "forward_kernel"]
 
 Float = NDArray[np.float32]
 Index = NDArray[np.uint8]
-_Call = tuple[Callable[..., None], tuple[Any, ...]]
 
-_NOTHING = Place(0, 0, 0)
-_NUMBERS = np.arange(NUMBERS, dtype=np.int32)
-_NUMBERS_AT = _NUMBERS.ctypes.data
-_CHUNK = 256 * 1024  # bytes of x and g over which a block of dw is summed at a time: part of a core's L2 cache
+_CHUNK = 384 * 1024  # bytes of x and g over which a block of dw is summed at a time: part of a core's L2 cache
 _FORWARD = ("i64", "i64", "ptr", "i64", "ptr", "ptr", "float", *("ptr", "i64", "i64") * 2, "ptr")
 _GRAD_W = ("i64", "i64", "ptr", "i64", "ptr", "i64", "i64", "ptr", "ptr")
 _UNPOOL = ("i64", "i64", "i64", *("ptr", "i64", "i64") * 4, "ptr")
 
 
 @functools.cache
-def _forward(shape: Shape, host: Host, store: str) -> Callable[..., None]:
+def forward_kernel(shape: Shape, host: Host, store: str) -> Callable[..., None]:
+    """The compiled `forward_ir`."""
     return compiled(forward_ir(shape, host, store), _FORWARD, host)
 
 
@@ -84,22 +80,16 @@ class ConvKernels:
         self.OW = self.shape.OW
         self.host = this_host() if host is None else host
         self._no_bias = np.zeros(FN, dtype=np.float32)
-        self._flipped = functools.cache(self._make_flipped)
 
     def __repr__(self) -> str:
         return f"ConvKernels({', '.join(f'{name}={value}' for name, value in self.shape._asdict().items())})"
 
-    def prepare(self, *methods: str, gradient_width: int | None = None) -> None:
-        """Compiles the kernels of the methods named (none: all) ahead of their first call.
-
-        gradient_width: how wide grad_x's padded gradient will be; None: IW, as where the pads keep the width.
-        """
-        flipped = self._flipped(gradient_width or self.shape.IW)
+    def prepare(self, *methods: str) -> None:
+        """Compiles the kernels of the methods named (none: all) ahead of their first call."""
         makers: dict[str, Callable[[], object]] = {
-            "forward": lambda: _forward(self.shape, self.host, "relu"),
-            "forward_pool": lambda: self.OW > 1 and _forward(self.shape, self.host, "pool"),
+            "forward": lambda: forward_kernel(self.shape, self.host, "relu"),
+            "forward_pool": lambda: self.OW > 1 and forward_kernel(self.shape, self.host, "pool"),
             "grad_w": lambda: _grad_w(self.shape, self.host),
-            "grad_x": lambda: [_forward(flipped.shape, self.host, store) for store in ("relu", "mask")],
             "unpool_relu": lambda: _unpool(self.shape.FN, self.host, True),
             "bias_grad": lambda: _grad_w(self._ones_shape(), self.host),
         }
@@ -114,7 +104,7 @@ class ConvKernels:
         """
         N, OH, x_at = self._input("x", x)
         out_at = place("out", out, (N, OH, self.OW, self.shape.FN), write=True)
-        return self._convolve("relu", N, OH, x_at, self._weights("w", w), b, relu, out_at, _NOTHING, (x, w, out))
+        return self._convolve("relu", N, OH, x_at, self._weights("w", w), b, relu, out_at, NOTHING, (x, w, out))
 
     def forward_pool(self, x: Float, w: Float, b: Float | None, out: Float, index: Index, relu: bool = True) -> Bound:
         """As `forward`, keeping the largest of every 2x2 outputs (stride 2).
@@ -130,26 +120,6 @@ class ConvKernels:
         if not out.size:
             return Bound([], ())
         return self._convolve("pool", N, OH // 2, x_at, w_at, b, relu, out_at, index_at, (x, w, out, index))
-
-    def grad_x(self, g: Float, w_flipped: Float, dx: Float, mask_y: Float | None = None) -> Bound:
-        """dx = the gradient of forward's input, 0 where mask_y (if given) is not above 0.
-
-        g: (N, Hg, Wg, FN), the gradient of forward's output in a pad of zeros, rows one after another;
-        w_flipped: (FH, FW, FN, C), w[::-1, ::-1] with its last two axes exchanged, contiguous;
-        dx: (N, Hg-FH+1, Wg-FW+1, C), strided; mask_y: of dx's shape, strided.
-
-        Pads of FH-1 and FW-1 on every side give the gradient of the whole padded input; less by p where the
-        input's own pad p is to be left out. With strides above 1, g's pixels lie that far apart among zeros.
-        """
-        if not isinstance(g, np.ndarray) or g.ndim != 4 or g.shape[2] < self.shape.FW:
-            raise ShapeError(f"g must be (N, Hg, Wg, {self.shape.FN}), Wg {self.shape.FW} or more; got {np.shape(g)}")
-        flipped = self._flipped(g.shape[2])
-        N, H, g_at = flipped._input("g", g)
-        dx_at = place("dx", dx, (N, H, flipped.OW, self.shape.C), write=True)
-        mask_at = _NOTHING if mask_y is None else place("mask_y", mask_y, dx.shape)
-        w_at = flipped._weights("w_flipped", w_flipped)
-        store = "relu" if mask_y is None else "mask"
-        return flipped._convolve(store, N, H, g_at, w_at, None, False, dx_at, mask_at, (g, w_flipped, dx, mask_y))
 
     def grad_w(self, x: Float, g: Float, dw: Float) -> Bound:
         """dw (FH, FW, C, FN) += the gradient of w, from forward's x and its output's gradient g, strided."""
@@ -186,19 +156,15 @@ class ConvKernels:
         dout_at, index_at = place("dout", dout, shape), place("index", index, shape, INDEX)
         y_at = dout_at if y is None else place("y", y, shape)
         kernel = _unpool(FN, self.host, y is not None)
-        calls: list[_Call] = []
+        calls: list[Call] = []
         if dout.size:
-            calls.append((kernel, (N, rows, columns, *dout_at, *index_at, *y_at, *g_at, _NUMBERS_AT)))
+            calls.append((kernel, (N, rows, columns, *dout_at, *index_at, *y_at, *g_at, NUMBERS_AT)))
         # An odd last row or column was in no window.
         rest = [g[:, 2 * rows :], g[:, :, 2 * columns :]]
         calls.extend((edge.fill, (0.0,)) for edge in rest if edge.size)
         return _done(Bound(calls, (dout, index, y, g)))
 
     # --------------------------------------------------------------------------------------------------- parts
-    def _make_flipped(self, width: int) -> ConvKernels:
-        C, FN, FH, FW = self.shape[:4]
-        return ConvKernels(FN, C, FH, FW, IW=width, host=self.host)
-
     def _ones_shape(self) -> Shape:
         return Shape(1, self.shape.FN, 1, 1, 1, 1, self.OW)
 
@@ -224,25 +190,30 @@ class ConvKernels:
         b_at = flat("b", bias, (self.shape.FN,))
         if N == 0:
             return Bound([], ())
-        kernel = _forward(self.shape, self.host, store)
+        kernel = forward_kernel(self.shape, self.host, store)
         floor = 0.0 if relu else -np.inf
-        call = (N, rows, x.address, x.image, w, b_at, floor, *out, *other, _NUMBERS_AT)
+        call = (N, rows, x.address, x.image, w, b_at, floor, *out, *other, NUMBERS_AT)
         return _done(Bound([(kernel, call)], (*arrays, bias)))
 
     def _sums(self, shape: Shape, N: int, OH: int, x: Place, g: Place, dw: int, arrays: Any) -> Bound:
         """The sums over all pixels, in chunks (images, or rows of one) that stay in the cache while dw is gone over."""
         kernel = _grad_w(shape, self.host)
         row_bytes = shape.stride_h * shape.row + 4 * shape.OW * shape.FN
-        rows = max(1, min(OH, _CHUNK // row_bytes))
-        images = max(1, min(N, _CHUNK // max(1, OH * row_bytes)))
-        calls: list[_Call] = []
+        rows = _equal_part(OH, _CHUNK // row_bytes)
+        images = _equal_part(N, _CHUNK // max(1, OH * row_bytes))
+        calls: list[Call] = []
         for n in range(0, N, images):
             for r in range(0, OH, rows):
                 x_at = x.address + n * x.image + r * x.row * shape.stride_h
                 g_at = g.address + n * g.image + r * g.row
                 counts = (min(images, N - n), min(rows, OH - r))
-                calls.append((kernel, (*counts, x_at, x.image, g_at, g.image, g.row, dw, _NUMBERS_AT)))
+                calls.append((kernel, (*counts, x_at, x.image, g_at, g.image, g.row, dw, NUMBERS_AT)))
         return _done(Bound(calls, arrays))
+
+
+def _equal_part(length: int, most: int) -> int:
+    """How many of `length` things to take at a time, no more than `most`: as few times as will do, equally often."""
+    return max(1, -(-length // max(1, -(-length // max(1, most)))))
 
 
 def _done(call: Bound) -> Bound:

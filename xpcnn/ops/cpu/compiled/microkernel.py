@@ -20,7 +20,7 @@ What scalar and vector are:
               filters                      at (fh, fw, c)
     grad_w    P weight rows (fh, fw, c),   x under row i at the pixel      g[n, oh, ow, f..]      one pixel
               Q*16 filters
-    grad_x    as forward, on the padded gradient and the flipped weights
+    grad_x    as forward, on the padded gradient and the flipped weights (of one phase of the stride)
 
 In NHWC the floats of one window row, (fw, c), lie side by side, so a step moves both pointers by constants, and
 every scalar has a constant distance from the first: no index arithmetic is left in the loop. Each sum is added up
@@ -36,8 +36,8 @@ from xpcnn.ops.cpu.compiled.ir import Function, Value
 __all__ = ["outer_products", "stepping", "vector_type"]
 
 # Multiply-adds in one round of the loop. Longer straight code tempts LLVM into keeping scalars for later steps, and
-# sums are pushed out of the registers: half the speed, measured with 60 on AVX-512 and with 18 on AVX2.
-_ROUND = 16
+# sums are pushed out of the registers: half the speed, measured with 60 on AVX-512 and with 16 on AVX2.
+_ROUND = 12
 
 
 def vector_type(lanes: int) -> str:
