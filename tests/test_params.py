@@ -129,3 +129,21 @@ def test_partial() -> None:
 def test_arrays_that_are_no_real_numbers(array: np.ndarray) -> None:
     with pytest.raises(CheckpointError, match=f"b1: the file holds {array.dtype}, not numbers"):
         match_arrays(_WANTED, {"W1": np.zeros((2, 3)), "b1": array}, "file")
+
+
+def test_numbers_that_would_become_infinite() -> None:
+    wanted = {"b1": np.zeros(3, np.float32)}
+    for number in (1e39, -1e39):
+        with pytest.raises(CheckpointError, match="b1: the file holds numbers beyond those of float32"):
+            match_arrays(wanted, {"b1": np.array([0.0, number, 1.0])}, "file")
+    for fine in (np.array([np.inf, np.nan, 3.4e38]), np.array([2**63 - 1] * 3), np.array([6e4] * 3, np.float16)):
+        assert list(match_arrays(wanted, {"b1": fine}, "file")) == ["b1"]
+
+
+def test_names_of_strangers_are_shown_on_one_line() -> None:
+    with pytest.raises(CheckpointError) as raised:
+        match_arrays({}, {f"\x1b[2J{i}\n" + "x" * 5000: np.ones(1) for i in range(1200)}, "file")
+    lines = str(raised.value).splitlines()
+    assert len(lines) == 1002
+    assert lines[-1] == "  and 200 more"
+    assert all(line.isprintable() and len(line) < 300 for line in lines)

@@ -1,6 +1,9 @@
 """Pictures from files; the files are written here, by Pillow or byte by byte."""
 
+import contextlib
+import os
 import struct
+import tracemalloc
 import warnings
 import zlib
 
@@ -8,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from xpcnn.data import picture_files
 from xpcnn.errors import ConfigError, DataError
 from xpcnn.pictures import open_picture, read_picture, read_pictures
 
@@ -395,3 +399,74 @@ def test_open_picture_keeps_size_and_shades(tmp_path):
     assert open_picture(path, 3).shape == (3, 50, 70)
     np.save(tmp_path / "a.npy", light)
     np.testing.assert_allclose(open_picture(tmp_path / "a.npy")[0], light / 255.0, atol=1e-6)
+
+
+def chunked(width, height, body):
+    header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    chunks = [b"IHDR" + header, b"IDAT" + body, b"IEND"]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.png", chunked(8000, 8000, b""), "large, 8,000 x 8,000 pixels in 57 bytes, where at most 16,777,216"),
+        ("a.png", chunked(8193, 8192, bytes(10**6)), "large, 8,193 x 8,192 .* at most 67,108,864"),
+        ("a.png", chunked(4096, 4096, b""), "damaged or cut short"),
+        ("a.webp", b"RIFF\x1a\0\0\0WEBPVP8X\n\0\0\0\0\0\0\0" + b"\xff" * 6, "large, 16,777,216 x 16,777,216"),
+        ("a.webp", b"RIFF\x1a\0\0\0WEBPVP8L\x0a\0\0\0\x2f" + b"\xff" * 4, "large, 16,384 x 16,384"),
+        ("a.webp", b"RIFF\x1a\0\0\0WEBPVP8 \x0a\0\0\0\0\0\0\x9d\x01\x2a" + b"\xff" * 4, "large, 16,383 x 16,383"),
+        ("a.gif", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 5\n", "not a picture of a kind that is read"),
+        ("a.npy", b"PK\x03\x04", "cannot be read as a .npy array"),
+        ("a.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\x7f{", "claims 2,147,483,647 bytes"),
+    ],
+)
+def test_traps(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"{name}.*{message}"):
+        read_picture(path, GREY)
+
+
+def test_chunks_that_claim_to_be_long(tmp_path, digit):
+    """Pillow asks for a chunk whole, and Python would make room for its 2 GiB before it reads."""
+    path = save(tmp_path, digit)
+    data = path.read_bytes()
+    at = data.index(b"IDAT") - 4
+    for place in (at, 8 + 25):  # the pixels' chunk, or a new one before it
+        claimed = struct.pack(">I", 2**31 - 1)
+        path.write_bytes(data[:place] + claimed + (data[at + 4 :] if place == at else b"zTXt" + data[place:]))
+        tracemalloc.start()
+        try:
+            with contextlib.suppress(DataError):
+                read_picture(path, GREY)
+            assert tracemalloc.get_traced_memory()[1] < 10e6
+        finally:
+            tracemalloc.stop()
+
+
+def test_announced_sizes_are_the_real_ones(tmp_path, digit):
+    for number, options in enumerate(({"lossless": True}, {"quality": 50}, {"exif": ODD_EXIF})):
+        path = save(tmp_path, digit[:20], f"{number}.webp", **options)
+        assert picture_files._announced(path.read_bytes()[:64]) == (28, 20)
+
+
+def test_pictures_that_would_grow(tmp_path):
+    """A million pixels, each a picture of its own, would be 3 GB at 28x28."""
+    np.save(tmp_path / "a.npy", np.zeros((10**6, 1, 1, 1), np.uint8))
+    with pytest.raises(DataError, match=r"1,000,000 pictures would become far larger at \(1, 28, 28\); split"):
+        read_pictures(tmp_path / "a.npy", GREY)
+
+
+def test_a_network_of_impossible_pictures(tmp_path, digit):
+    with pytest.raises(ConfigError, match="larger than any that are read"):
+        read_picture(save(tmp_path, digit), (1, 10**6, 10**6))
+
+
+def test_a_pipe(tmp_path):
+    for name in ("a.png", "a.npy"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(DataError, match="device or pipe"):
+            read_picture(tmp_path / name, GREY)

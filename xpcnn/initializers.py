@@ -28,6 +28,7 @@ _UNIFORM: dict[str, Callable[[int, int], float]] = {
     "he_uniform": lambda fan_in, fan_out: math.sqrt(3.0) * _NORMAL["he"](fan_in, fan_out),
     "glorot_uniform": lambda fan_in, fan_out: math.sqrt(3.0) * _NORMAL["glorot"](fan_in, fan_out),
 }
+_BEYOND = 1e30  # a standard deviation whose draws float32 could not hold
 WORDS = (*_NORMAL, *_UNIFORM, "orthogonal", "zeros")
 
 
@@ -91,9 +92,10 @@ def _deviation(how: float) -> float:
         value = math.nan if isinstance(how, bool) else float(how)
     except (TypeError, ValueError):
         value = math.nan
-    if not (0.0 <= value < math.inf):
+    if not (0.0 <= value < _BEYOND):
         raise ConfigError(
-            f"the initial weight is {how!r}; give a standard deviation of at least 0 or {', '.join(WORDS)}"
+            f"the initial weight is {how!r}; "
+            f"give a standard deviation of at least 0 (and below 1e30) or {', '.join(WORDS)}"
         )
     return value
 

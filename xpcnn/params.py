@@ -9,12 +9,15 @@ import numpy as np
 from xpcnn.device import Array
 from xpcnn.errors import CheckpointError, ShapeError
 from xpcnn.flat import FlatArrays
+from xpcnn.formats.limits import one_line
 from xpcnn.graph import Node
 from xpcnn.layers.base import Layer
 
 __all__ = ["ArrayView", "book_names", "layer_names", "match_arrays", "state_names"]
 
 Place = tuple[Layer, str]
+
+_MOST_EXTRA = 1000  # names of a file that a message lists
 
 
 def _each_layer(nodes: Mapping[str, Node]) -> dict[str, Layer]:
@@ -92,6 +95,15 @@ class ArrayView(MutableMapping[str, Array]):
         return "{" + ", ".join(f"{name!r}: {word}" for name, word in words.items()) + "}"
 
 
+def _overflows(a: np.ndarray, dtype: np.dtype) -> bool:
+    """Whether finite numbers of `a` would become infinite in `dtype`."""
+    if a.dtype.kind not in "fiu" or np.can_cast(a.dtype, dtype) or not a.size:
+        return False
+    most = float(np.finfo(dtype).max)
+    # NaN and infinity are what they are in any dtype.
+    return bool((np.isfinite(a) & ((a > most) | (a < -most))).any())
+
+
 def match_arrays(
     wanted: Mapping[str, Array], found: Mapping[str, np.ndarray], source: object, partial: bool = False
 ) -> dict[str, np.ndarray]:
@@ -110,9 +122,16 @@ def match_arrays(
         for name in wanted
         if name in found and found[name].dtype.kind not in "fiu"
     ]
+    faults += [
+        f"{name}: the file holds numbers beyond those of {wanted[name].dtype}"
+        for name in wanted
+        if name in found and _overflows(found[name], wanted[name].dtype)
+    ]
     if not partial:
         faults += [f"{name}: missing in the file" for name in wanted if name not in found]
-        faults += [f"{name}: not in the network" for name in found if name not in wanted]
+        extra = [name for name in found if name not in wanted]
+        faults += [f"{one_line(name)}: not in the network" for name in extra[:_MOST_EXTRA]]
+        faults += [f"and {len(extra) - _MOST_EXTRA:,} more"] if len(extra) > _MOST_EXTRA else []
     if faults:
         raise CheckpointError(f"{source} does not fit this network:\n  " + "\n  ".join(faults))
     return {name: found[name] for name in wanted if name in found}

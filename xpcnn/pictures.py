@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from xpcnn.data.dataset import as_float
-from xpcnn.data.picture_files import background, fit, opened, pixels, resized
+from xpcnn.data.picture_files import MOST_PIXELS, background, fit, opened, pixels, resized
 from xpcnn.errors import CheckpointError, ConfigError, DataError
-from xpcnn.formats.npz import load_npz
+from xpcnn.formats.limits import most_unpacked, one_line
+from xpcnn.formats.npz import load_npy, load_npz
 
 __all__ = ["INVERT", "open_picture", "read_picture", "read_pictures"]
 
@@ -41,9 +42,9 @@ def read_pictures(
 ) -> Pixels:
     """The pictures of a file as float32 (N, C, H, W) with (C, H, W) = `shape`, values 0..1.
 
-    path: whatever Pillow reads, in 8 bits as `load_image_folder` reads it for training; or .npy / .npz with one
-    picture or several: (H, W), (C, H, W), (H, W, C), those with N before them, or rows of C*H*W; whole numbers of
-    0..255 or floats of 0..1.
+    path: PNG, JPEG, GIF, BMP, TIFF, WebP or PPM, in 8 bits as `load_image_folder` reads it for training; or .npy /
+    .npz with one picture or several: (H, W), (C, H, W), (H, W, C), those with N before them, or rows of C*H*W; whole
+    numbers of 0..255 or floats of 0..1.
     Other sizes are brought to (H, W) with smoothing, keeping their proportions, and filled up with their background.
     invert: "auto" turns dark ink on light paper round for grey networks of up to 32x32, "yes" and "no" force it.
     center: for grey 28x28 networks, cuts the ink out and places it as MNIST's was (LeCun et al. 1998): scaled into
@@ -51,16 +52,22 @@ def read_pictures(
     An array that has the network's shape already is taken as it is, but for "yes".
 
     Raises DataError, with path and reason, for a file that is missing, damaged, suspiciously large or no picture;
-    ConfigError for an unknown `invert` or a shape that is not one of pictures.
+    ConfigError for an unknown `invert` or a shape that is not one of pictures, or is larger than any.
     """
     if invert not in INVERT:
         raise ConfigError(f"invert is one of {', '.join(INVERT)}, got {invert!r}")
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise ConfigError(f"pictures have the shape (1, H, W) or (3, H, W); this network takes {tuple(shape)}")
+    if math.prod(shape) > MOST_PIXELS:
+        raise ConfigError(f"this network takes pictures of {tuple(shape)}, larger than any that are read")
     as_is = False
     if Path(path).suffix.lower() in (".npy", ".npz"):
         found = _as_pictures(_load_array(path), shape, path)
         as_is = found.shape[1:] == tuple(shape)
+        if not as_is and 4 * len(found) * math.prod(shape) > most_unpacked(os.path.getsize(path)):
+            raise DataError(
+                f"{path}: {len(found):,} pictures would become far larger at {tuple(shape)}; split the file"
+            )
     else:
         found = _open(path, shape[0])[None]
     if as_is:
@@ -99,15 +106,14 @@ def _load_array(path: str | os.PathLike[str]) -> Pixels:
         except CheckpointError as error:
             raise DataError(f"{path}: {error}") from error
         if len(arrays) != 1 and "x" not in arrays:
-            raise DataError(f"{path}: holds {', '.join(sorted(arrays)) or 'nothing'}; wanted one array, or one named x")
+            names = ", ".join(sorted(arrays)) or "nothing"
+            raise DataError(f"{path}: holds {one_line(names)}; wanted one array, or one named x")
         return arrays["x"] if "x" in arrays else next(iter(arrays.values()))
     try:
-        # Mapped first: a header that claims more than the file holds is found out before memory is set aside.
-        return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file") from error
-    except (OSError, ValueError, EOFError, SyntaxError, MemoryError, OverflowError, TypeError) as error:
-        raise DataError(f"{path}: cannot be read as a .npy array ({error})") from error
+        return load_npy(path)
+    except CheckpointError as error:
+        reason = str(error).removeprefix(f"cannot read {os.fspath(path)!r}: ")
+        raise DataError(f"{path}: cannot be read as a .npy array ({reason})") from error
 
 
 def _as_pictures(a: Pixels, shape: tuple[int, ...], path: object) -> Pixels:

@@ -3,6 +3,7 @@ import gzip
 import io
 import pickle
 import tarfile
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -223,3 +224,100 @@ def test_tar_cannot_lead_out_of_itself(tmp_path):
         tar.addfile(link)
     with pytest.raises(DataError, match="without test_batch"):
         load_cifar(TINY10, tmp_path / "c.tar.gz")
+
+
+DOUBLED = []
+for _ in range(40):  # written out, 2**40 brackets
+    DOUBLED = [DOUBLED, DOUBLED]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (pickled(labels=[np.zeros(2**18)] * 4000), "labels make no array"),  # one array, 4,000 times: 8 GB unfolded
+        (pickled(labels=DOUBLED), "labels make no array"),
+        (pickled(labels=[0, 1, 2, 10**5000]), "labels make no array"),
+        (pickled(data=[[0]]), "its data is a list"),
+        (pickle.dumps({10**5000: 1}), "without 'data'"),
+    ],
+)
+def test_pickles_that_would_grow(tmp_path, content, reason):
+    with pytest.raises(DataError, match=rf"data_batch_2: .*{reason}"):
+        load_cifar(dataclasses.replace(TINY10, rows=(1000, 3)), write_folder(tmp_path, {"data_batch_2": content}))
+
+
+def test_class_names_that_would_grow(tmp_path):
+    files, *_ = make(TINY10, "python")
+    files["batches.meta"] = pickle.dumps({"label_names": [DOUBLED] * 10})
+    with pytest.raises(DataError, match="0 class names, expected 10"):
+        load_cifar(TINY10, write_folder(tmp_path, files))
+
+
+def tar_of(path, *members):
+    """(name, type, bytes) each; the bytes may be longer than a header of their type should be."""
+    with gzip.open(path, "wb", 1) as file:
+        for name, kind, content in members:
+            info = tarfile.TarInfo(name)
+            info.type, info.size = kind, len(content)
+            file.write(info.tobuf(tarfile.USTAR_FORMAT))
+            file.write(content + bytes(-len(content) % 512))
+        file.write(bytes(1024))
+    return path
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
+def test_tar_headers_of_great_length(tmp_path, kind):
+    """tarfile reads them into memory whole, whatever they claim."""
+    path = tar_of(tmp_path / "a.tar.gz", ("a", kind, bytes(64 << 20)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="a header that no archive of pictures has"):
+            load_cifar(TINY10, path)
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_tars_of_very_many_files(tmp_path):
+    path = tar_of(tmp_path / "a.tar.gz", *[(f"{number}", tarfile.REGTYPE, b"") for number in range(1001)])
+    with pytest.raises(DataError, match="more than 1,000 files"):
+        load_cifar(TINY10, path)
+
+
+def test_a_tar_that_unpacks_without_end(tmp_path, monkeypatch):
+    path = tar_of(tmp_path / "a.tar.gz", ("other", tarfile.REGTYPE, bytes(200 << 20)))
+    with pytest.raises(DataError, match="far more than its files are long"):
+        load_cifar(TINY10, path)
+
+
+def test_a_file_that_comes_twice(tmp_path):
+    files, *_ = make(TINY10, "binary")
+    name = "test_batch.bin"
+    path = tar_of(tmp_path / "a.tar.gz", *[(name, tarfile.REGTYPE, files[name])] * 2)
+    with pytest.raises(DataError, match="holds test_batch.bin twice"):
+        load_cifar(TINY10, path)
+
+
+@pytest.mark.parametrize("size", [b"\xff" * 12, b"-0000001000\0", b"77777777777\0"])
+def test_sizes_that_lead_astray(tmp_path, size):
+    """A negative size once led tarfile round in a circle (CVE-2025-8194)."""
+    header = bytearray(tarfile.TarInfo("test_batch.bin").tobuf(tarfile.USTAR_FORMAT))
+    header[124:136] = size
+    header[148:156] = b" " * 8
+    header[148:156] = f"{sum(header):06o}\0 ".encode()
+    (tmp_path / "a.tar.gz").write_bytes(bytes(header) * 3 + bytes(1024))
+    with pytest.raises(DataError, match=r"a\.tar\.gz"):
+        load_cifar(TINY10, tmp_path / "a.tar.gz")
+
+
+def test_a_sparse_file_is_no_batch(tmp_path):
+    path = tar_of(tmp_path / "a.tar.gz", ("test_batch.bin", tarfile.GNUTYPE_SPARSE, bytes(512)))
+    with pytest.raises(DataError, match="without data_batch_1"):
+        load_cifar(TINY10, path)
+
+
+def test_other_packings_are_not_tried(tmp_path):
+    with tarfile.open(tmp_path / "a.tar.gz", "w:xz") as tar:
+        tar.addfile(tarfile.TarInfo("x"))
+    with pytest.raises(DataError, match="damaged"):
+        load_cifar(TINY10, tmp_path / "a.tar.gz")

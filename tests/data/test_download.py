@@ -209,3 +209,18 @@ def test_folder_that_cannot_be_written(tmp_path, remote):
     (tmp_path / "file").touch()
     with pytest.raises(DataMissingError, match=r"cannot write a\.gz"):
         download(remote("good"), tmp_path / "file")
+
+
+@pytest.mark.parametrize("length", ["\xb2", "9" * 5000, "-5", "1e3"])
+def test_lengths_that_are_no_numbers(server, tmp_path, monkeypatch, length):
+    """The superscript 2 is a digit to str.isdigit and none to int; 5,000 digits are too many for it."""
+    opened = module._open
+
+    def lying(*arguments):
+        response = opened(*arguments)
+        response.headers.replace_header("Content-Length", length)
+        return response
+
+    monkeypatch.setattr(module, "_open", lying)
+    remote = RemoteFile("a.gz", (f"http://127.0.0.1:{server.server_port}/good/a.gz",), sha256=SHA256)
+    assert download(remote, tmp_path).read_bytes() == PACKED

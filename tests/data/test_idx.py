@@ -1,4 +1,5 @@
 import gzip
+import os
 import struct
 import tracemalloc
 
@@ -133,3 +134,28 @@ def test_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(XpcnnError):
         write_idx(tmp_path / "no-folder" / "a", np.arange(3, dtype=np.uint8))
     np.testing.assert_array_equal(read_idx(tmp_path / "a"), [0, 1, 2])
+
+
+def test_an_empty_axis_beside_others_too_long(tmp_path):
+    """Nothing is promised, but NumPy makes no such array."""
+    path = tmp_path / "a"
+    path.write_bytes(struct.pack(">HBB3I", 0, 8, 3, 0, 2**32 - 1, 2**32 - 1))
+    with pytest.raises(DataError, match="no room"):
+        read_idx(path)
+
+
+def test_a_bomb_that_tells_its_size(tmp_path):
+    """256 MiB of zeros, honestly announced, in 256 KiB."""
+    path = tmp_path / "a.gz"
+    with gzip.open(path, "wb", 9) as file:
+        file.write(struct.pack(">HBBI", 0, 8, 1, 2**28))
+        for _ in range(256):
+            file.write(bytes(2**20))
+    with pytest.raises(DataError, match="promises 268,435,456 bytes out of"):
+        read_idx(path)
+
+
+def test_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(DataError, match="device or pipe"):
+        read_idx(tmp_path / "a")

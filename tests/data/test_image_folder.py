@@ -229,3 +229,22 @@ def test_classes_must_match(tmp_path):
         save(tmp_path / name / "1.png", np.zeros((2, 2), np.uint8))
     with pytest.raises(DataError, match="c: the training folder has no class"):
         load_image_folder(tmp_path)
+
+
+def test_formats_that_are_not_read(tmp_path):
+    """Pillow would hand an EPS to Ghostscript, whatever its file is called."""
+    path = save(tmp_path / "a" / "1.eps", np.zeros((8, 8, 3), np.uint8))
+    path = path.rename(path.with_suffix(".png"))
+    with pytest.raises(DataError, match=r"1\.png: not a picture of a kind that is read \(BMP, GIF, JPEG"):
+        load_image_folder(tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, -1, (1, 0), 10**6, (2**40, 2**40)])
+def test_sizes_that_no_picture_has(grey, size):
+    with pytest.raises(DataError, match="sizes are 1 or more, and at most"):
+        load_image_folder(grey, size=size)
+
+
+def test_devices_among_the_pictures(grey):
+    (grey / "cat" / "zero.png").symlink_to("/dev/zero")
+    assert len(load_image_folder(grey).x_train) == 16  # passed over, as what is no file

@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -149,3 +150,15 @@ def test_real_mnist(real_mnist):
     assert np.bincount(real_mnist.t_test).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     header = b"\0\0\x08\x03" + (60_000).to_bytes(4, "big") + (28).to_bytes(4, "big") * 2
     assert hashlib.sha256(header + real_mnist.x_train.tobytes()).hexdigest() == MNIST.files[0].sha256
+
+
+def test_labels_that_are_a_bomb_are_not_unpacked(tmp_path, write_tiny):
+    """They are looked at before the headers are checked: only what can be labels is read."""
+    write_tiny(tmp_path, train_labels=np.zeros(50_000_000, np.uint8))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="expected MNIST's"):
+            load_idx_folder(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()

@@ -4,6 +4,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from xpcnn.data import npz
 from xpcnn.data.dataset import Dataset
 from xpcnn.data.npz import load_npz, save_npz
 from xpcnn.errors import DataError
@@ -84,7 +85,7 @@ def test_held_out(path):
         ({"x_train": X, "t_train": np.eye(20, dtype=int)}, "t_train is int64"),
         ({"x_train": X, "t_train": T - 1, "x_test": X, "t_test": T}, "label 0 is -1"),
         ({"x_train": X, "t_train": T, "classes": np.array(["a", "b"])}, "is [23], but with 2 classes"),
-        ({"x_train": np.array([None]), "t_train": T}, "allow_pickle"),
+        ({"x_train": np.array([None]), "t_train": T}, "only numbers"),
     ],
 )
 def test_faults(path, arrays, reason):
@@ -98,12 +99,12 @@ def test_damaged(path):
     at = whole.index(X.tobytes()[:50])
     for content in (whole[:-50], b"", b"PK", whole[:at] + b"\x01\x02" + whole[at + 2 :], b"no zip"):
         path.write_bytes(content)
-        with pytest.raises(DataError, match=r"cannot be read|damaged|not an .npz"):
+        with pytest.raises(DataError, match=r"cannot be read.*(damaged|no such file|not a .npz)"):
             load_npz(path)
     with pytest.raises(DataError, match="cannot be read"):
         load_npz(path.with_name("none.npz"))
     np.save(path.with_suffix(".npy"), X)
-    with pytest.raises(DataError, match=r"not an \.npz"):
+    with pytest.raises(DataError, match=r"not a \.npz"):
         load_npz(path.with_suffix(".npy"))
 
 
@@ -115,4 +116,49 @@ def test_lying_array_header(path):
         file.writestr("x_train.npy", header.getvalue())
         file.writestr("t_train.npy", header.getvalue())
     with pytest.raises(DataError, match="cannot be read"):
+        load_npz(path)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        ({"x_train": X, "t_train": T.astype(np.int64) * 10**15}, "classes; labels are indices of at most 65,536"),
+        ({"x_train": X, "t_train": T, "classes": np.zeros(70_000)}, "70,000 classes"),
+        ({"x_train": X, "t_train": T, "classes": np.frombuffer(b"\xff" * 16, "<U4")}, "no characters"),
+        ({"x_train": X, "t_train": T, "classes": np.array(["\ud800"] * 4)}, "names that are no text"),
+        ({"x_train": X[:0].astype(complex), "t_train": T[:0]}, "x_train is complex128"),
+        ({"x_train": X + np.inf, "t_train": T}, "x_train holds float64 from inf"),
+    ],
+)
+def test_more_faults(path, arrays, reason):
+    with pytest.raises(DataError, match=reason):
+        load_npz(save(path, **arrays))
+
+
+def test_a_name_of_another_array_is_shown_on_one_line(path):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("\x1b[2J" + "x" * 5000, b"")
+    with pytest.raises(DataError, match="without x_train") as caught:
+        load_npz(path)
+    assert len(str(caught.value)) < 1000
+    assert str(caught.value).isprintable()
+
+
+def test_what_is_not_asked_for_is_left_alone(path):
+    save(path, x_train=X, t_train=T, notes=np.array([{}], dtype=object))
+    assert len(load_npz(path).x_train) + len(load_npz(path).x_test) == 20
+
+
+def test_whole_numbers_are_made_block_by_block(path, monkeypatch):
+    monkeypatch.setattr(npz, "_BLOCK", 50)
+    np.testing.assert_array_equal(load_npz(save(path, x_train=X / 255, t_train=T, x_test=X, t_test=T)).x_train, X)
+    wrong = X.astype(float)
+    wrong[-1, 0, 0, 0] = 0.5
+    with pytest.raises(DataError, match="x_train holds"):
+        load_npz(save(path, x_train=wrong, t_train=T))
+
+
+def test_a_bomb(path):
+    np.savez_compressed(path, x_train=np.zeros((2**18, 32, 32), np.uint8), t_train=np.zeros(2**18, np.uint8))
+    with pytest.raises(DataError, match="looks like a trap"):
         load_npz(path)

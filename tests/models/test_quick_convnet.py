@@ -1,5 +1,7 @@
 """QuickConvNet: sizes, arguments, gradients, and the recipes made of it."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -23,12 +25,37 @@ def test_arguments_and_making_it_again():
     assert kinds.count("Dropout") == 1
     again = make_model(net.config, seed=1)
     assert {name: a.tobytes() for name, a in again.params.items()} == {n: a.tobytes() for n, a in net.params.items()}
-    with pytest.raises(ConfigError, match="at least one number"):
-        QuickConvNet(widths=())
 
 
-def test_gradients():
-    net = QuickConvNet((1, 8, 8), 3, widths=(2, 3), pad=1, hidden_size=5, seed=2, dtype="float64")
+@pytest.mark.parametrize(("depth", "kinds"), [(2, "ccpccp"), ([1, 3], "cpcccp"), ((3, 1), "cccpcp")])
+def test_depth_of_each_group(depth, kinds):
+    net = QuickConvNet(widths=(4, 6), depth=depth, pad=1, seed=1)
+    letters = {"Convolution": "c", "Pooling": "p"}
+    assert "".join(letters.get(type(layer).__name__, "") for layer in net.layers.values()) == kinds
+    assert json.loads(json.dumps(net.config)) == net.config  # as a parameter file keeps it
+    assert list(make_model(net.config, seed=1).layers) == list(net.layers)
+
+
+@pytest.mark.parametrize(("norm", "shapes"), [(False, [(96,)]), (True, [(4, 13, 13), (6, 4, 4)])])
+def test_where_it_normalises(norm, shapes):
+    net = QuickConvNet(widths=(4, 6), depth=[1, 2], norm=norm, seed=1)
+    norms = [node for node in net.nodes.values() if type(node.layer).__name__ == "BatchNormalization"]
+    assert [node.shape for node in norms] == shapes
+    assert make_model(net.config, seed=1).state.keys() == net.state.keys()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"widths": ()}, {"depth": 0}, {"depth": [1]}, {"depth": [1, 2, 1]}, {"depth": [1, 0]}, {"depth": []}],
+)
+def test_sizes_that_are_none(arguments):
+    with pytest.raises(ConfigError, match="at least one number of filters and depth is at least 1"):
+        QuickConvNet(**arguments)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_gradients(norm):
+    net = QuickConvNet((1, 8, 8), 3, (2, 3), pad=1, norm=norm, hidden_size=5, seed=2, dtype="float64")
     rng = np.random.default_rng(1)
     for name in net.params:
         if name.endswith((".b", ".beta")):  # zero biases put ReLUs on their kinks

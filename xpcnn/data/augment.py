@@ -1,4 +1,4 @@
-"""Random changes to training pictures: shift, rotate, crop, flip; whole batches at once in NumPy.
+"""Random changes to training pictures: shift, crop, rotate, zoom, slant, bend, flip; whole batches at once in NumPy.
 
 Each is called as augment(x, rng) with x float (N, C, H, W), draws anew for every picture, and returns a new array of
 the same shape and dtype; x is never changed. What comes in from outside the picture is zero.
@@ -6,14 +6,26 @@ the same shape and dtype; x is never changed. What comes in from outside the pic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
+from xpcnn.data.warp import affine_places, bend_places, warp
 from xpcnn.errors import ConfigError, ShapeError
 
-__all__ = ["Compose", "RandomCrop", "RandomFlip", "RandomRotate", "RandomShift", "parse_augment", "rotate"]
+__all__ = [
+    "Compose",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomRotate",
+    "RandomShift",
+    "RandomWarp",
+    "parse_augment",
+    "rotate",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -67,6 +79,44 @@ class RandomRotate:
         return f"RandomRotate({self.degrees:g})"
 
 
+class RandomWarp:
+    """Turn, zoom, slant and bend each picture at random, all in one bilinear pass.
+
+    rotate: degrees, drawn evenly from -rotate..rotate. zoom: height and width are each multiplied by a factor of
+    its own from 1 - zoom..1 + zoom. slant: degrees from -slant..slant by which upright lines lean, as handwriting
+    does. bend: pixels, the most by which a smooth wave moves rows, and another columns (the lines of a table then
+    look hand-drawn): a cheap kin of the elastic distortions of P. Simard et al., "Best practices for convolutional
+    neural networks applied to visual document analysis", 2003.
+    """
+
+    def __init__(self, rotate: float = 0.0, zoom: float = 0.0, slant: float = 0.0, bend: float = 0.0) -> None:
+        if not 0 <= rotate <= 180:
+            raise ConfigError(f"rotation by {rotate} degrees given; 0 to 180 is needed")
+        if not 0 <= zoom < 1:
+            raise ConfigError(f"zoom by {zoom} given; 0 to below 1 is needed, as in 0.1 for factors from 0.9 to 1.1")
+        if not 0 <= slant < 90:
+            raise ConfigError(f"slant by {slant} degrees given; 0 to below 90 is needed")
+        if not 0 <= bend < math.inf:
+            raise ConfigError(f"bend by {bend} pixels given; a finite number, 0 or more, is needed")
+        self.rotate, self.zoom, self.slant, self.bend = float(rotate), float(zoom), float(slant), float(bend)
+
+    def __call__(self, x: Array, rng: np.random.Generator) -> Array:
+        n, _, height, width = _checked(x)
+        angle = np.deg2rad(rng.uniform(-self.rotate, self.rotate, n))
+        factor = rng.uniform(1.0 - self.zoom, 1.0 + self.zoom, (2, n))
+        lean = np.tan(np.deg2rad(rng.uniform(-self.slant, self.slant, n)))
+        matrix = _turns(angle)
+        # From a place in the new picture to the old one: turned back, then upright again, then unzoomed.
+        matrix[:, 1] += lean[:, None] * matrix[:, 0]
+        matrix /= factor.T[:, :, None]
+        places = affine_places(height, width, matrix)
+        return warp(x, bend_places(places, self.bend, rng) if self.bend else places)
+
+    def __repr__(self) -> str:
+        values = {"rotate": self.rotate, "zoom": self.zoom, "slant": self.slant, "bend": self.bend}
+        return f"RandomWarp({', '.join(f'{name}={value:g}' for name, value in values.items() if value)})"
+
+
 class RandomFlip:
     """Mirror each picture left to right with probability `p` (not for digits: a mirrored 2 is no 2)."""
 
@@ -105,58 +155,61 @@ def rotate(x: Array, degrees: Array) -> Array:
 
     Bilinear; zero outside. Returns a new array of the same shape and dtype.
     """
-    n, channels, height, width = _checked(x)
-    angle = np.deg2rad(degrees).reshape(n, 1, 1)
-    down = np.arange(height).reshape(1, -1, 1) - (height - 1) / 2
-    across = np.arange(width).reshape(1, 1, -1) - (width - 1) / 2
-    # Where each result pixel comes from: the inverse turn. Rows grow downwards, hence the signs.
-    source_down = np.cos(angle) * down + np.sin(angle) * across + (height - 1) / 2
-    source_across = np.cos(angle) * across - np.sin(angle) * down + (width - 1) / 2
-    top, left = np.floor(source_down), np.floor(source_across)
-    part_down, part_across = (source_down - top).astype(x.dtype), (source_across - left).astype(x.dtype)
-    # A frame of zeros, to which every place outside is led.
-    framed = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))).reshape(n, channels, -1)
-    rows = [np.clip(top + step, 0, height + 1).astype(np.intp) for step in (1, 2)]
-    columns = [np.clip(left + step, 0, width + 1).astype(np.intp) for step in (1, 2)]
+    _, _, height, width = _checked(x)
+    return warp(x, affine_places(height, width, _turns(np.deg2rad(degrees))))
 
-    def corner(row: Array, column: Array) -> Array:
-        places = (row * (width + 2) + column).reshape(n, 1, height * width)
-        return np.take_along_axis(framed, places, axis=2).reshape(x.shape)
 
-    part_down, part_across = part_down[:, None], part_across[:, None]
-    upper = corner(rows[0], columns[0]) * (1.0 - part_across) + corner(rows[0], columns[1]) * part_across
-    lower = corner(rows[1], columns[0]) * (1.0 - part_across) + corner(rows[1], columns[1]) * part_across
-    result: Array = upper * (1.0 - part_down) + lower * part_down
-    return result
+def _turns(angle: Array) -> Array:
+    """(n, 2, 2): from a place (down, across) in the turned picture to its place before; rows grow downwards."""
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return turn.transpose(2, 0, 1)
+
+
+_Augment = Callable[[Array, np.random.Generator], Array]
+_WARPS = ("rotate", "zoom", "slant", "bend")
+_OTHERS: dict[str, Callable[[float], _Augment]] = {
+    "shift": lambda value: RandomShift(value),  # type: ignore[arg-type]  # it refuses fractions itself
+    "crop": lambda value: RandomCrop(value),  # type: ignore[arg-type]
+    "flip": RandomFlip,
+}
 
 
 def parse_augment(text: str) -> Compose:
-    """Augmentations from words such as "shift=2,rotate=10,flip", in that order.
+    """Augmentations from words such as "shift=2,rotate=10,zoom=0.1,flip", in that order.
 
-    shift=PIXELS, crop=PAD, rotate=DEGREES, flip or flip=PROBABILITY. "" and "none" give none.
-    Raises ConfigError for other words and for values out of range.
+    shift=PIXELS, crop=PAD, flip or flip=PROBABILITY, and rotate=DEGREES, zoom=SHARE, slant=DEGREES, bend=PIXELS, of
+    which those that stand together are done in one pass (a RandomWarp; rotate alone is a RandomRotate).
+    "" and "none" give none. Raises ConfigError for other words, for values out of range, and for one of the warps
+    twice in one pass.
     """
-    makers: dict[str, Callable[[float], Callable[[Array, np.random.Generator], Array]]] = {
-        "shift": lambda value: RandomShift(value),  # type: ignore[arg-type]  # it refuses fractions itself
-        "crop": lambda value: RandomCrop(value),  # type: ignore[arg-type]
-        "rotate": RandomRotate,
-        "flip": RandomFlip,
-    }
-    chosen = []
-    for word in text.split(",") if text.strip() not in ("", "none") else ():
-        name, equals, value = (part.strip() for part in word.partition("="))
-        if name not in makers:
-            raise ConfigError(
-                f"augmentation {name!r} given; known are {', '.join(makers)}, as in shift=2,rotate=10,flip"
-            )
-        if not equals and name == "flip":
-            value = "0.5"
-        try:
-            number = float(value)
-        except ValueError:
-            raise ConfigError(f"augmentation {word.strip()!r} given; {name} needs a number, as in {name}=2") from None
-        chosen.append(makers[name](number))
+    words = [_parsed(word) for word in text.split(",")] if text.strip() not in ("", "none") else []
+    chosen: list[_Augment] = []
+    for warps, several in groupby(words, lambda word: word[0] in _WARPS):
+        if not warps:
+            chosen += [_OTHERS[name](number) for name, number in several]
+            continue
+        together: dict[str, float] = {}
+        for name, number in several:
+            if name in together:
+                raise ConfigError(f"augmentation {text!r} given; {name} stands there twice")
+            together[name] = number
+        chosen.append(RandomRotate(together["rotate"]) if [*together] == ["rotate"] else RandomWarp(**together))
     return Compose(chosen)
+
+
+def _parsed(word: str) -> tuple[str, float]:
+    name, equals, value = (part.strip() for part in word.partition("="))
+    if name not in (*_OTHERS, *_WARPS):
+        raise ConfigError(
+            f"augmentation {name!r} given; known are shift, crop, rotate, flip, zoom, slant, bend, "
+            "as in shift=2,rotate=10,flip"
+        )
+    if not equals and name == "flip":
+        value = "0.5"
+    try:
+        return name, float(value)
+    except ValueError:
+        raise ConfigError(f"augmentation {word.strip()!r} given; {name} needs a number, as in {name}=2") from None
 
 
 def _copied(x: Array) -> Array:

@@ -112,8 +112,7 @@ def load_cifar(spec: CifarSet, path: str | os.PathLike[str]) -> Dataset:
     # Names may come after the batches in a tar, so the batches are put in their places as they come.
     train_rows, test_rows = spec.rows
     training = len(spec.python) - 1
-    x = np.empty((training * train_rows + test_rows, 3, 32, 32), np.uint8)
-    t = np.empty(len(x), np.int64)
+    x = t = None  # made when a first batch is seen to be one
     classes: tuple[str, ...] | None = None
     wanted = set(spec.python) | set(spec.binary)
     names = {spec.python_names[0], spec.binary_names}
@@ -129,15 +128,19 @@ def load_cifar(spec: CifarSet, path: str | os.PathLike[str]) -> Dataset:
         rows = train_rows if index < training else test_rows
         at = slice(index * train_rows, index * train_rows + rows)
         read = read_binary if binary else read_python
-        x[at], t[at] = read(spec, content, label, rows)
-        wrong = np.flatnonzero((t[at] < 0) | (t[at] >= spec.classes))
+        pictures, labels = read(spec, content, label, rows)
+        wrong = np.flatnonzero((labels < 0) | (labels >= spec.classes))
         if len(wrong):
             raise DataError(
-                f"{label}: label {wrong[0]} is {t[at][wrong[0]]}, but {spec.title}'s go from 0 to {spec.classes - 1}"
+                f"{label}: label {wrong[0]} is {labels[wrong[0]]}, but {spec.title}'s go from 0 to {spec.classes - 1}"
             )
+        if x is None or t is None:
+            x = np.empty((training * train_rows + test_rows, 3, 32, 32), np.uint8)
+            t = np.empty(len(x), np.int64)
+        x[at], t[at] = pictures, labels
         seen.add(name.removesuffix(".bin"))
     missing = [name for name in spec.python if name not in seen]
-    if missing:
+    if x is None or t is None or missing:
         raise DataError(f"{path}: {spec.title} is incomplete, without {', '.join(missing)}; get it again")
     if classes is None:
         classes = tuple(_CIFAR10_CLASSES.split()) if spec.classes == 10 else tuple(map(str, range(spec.classes)))

@@ -122,13 +122,14 @@ def _transfer(url: str, part: Path, remote: RemoteFile, timeout: float, progress
     have = part.stat().st_size if part.exists() else 0
     with contextlib.closing(_open(url, have, timeout)) as response:
         if have and response.status == 206:
-            span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+            span = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]+/([0-9]+|\*)", response.headers.get("Content-Range", ""))
             if span is None or int(span[1]) != have:
                 raise _Failed("resumed at the wrong place", retry=True)
         else:
             have = 0  # the server ignored the Range and sends everything
         length = response.headers.get("Content-Length")
-        total = have + int(length) if length and length.isdigit() else None
+        # Not isdigit: it lets digits through that int does not take.
+        total = have + int(length) if length and re.fullmatch("[0-9]{1,18}", length) else None
         if total is not None and total > remote.max_bytes:
             raise _Failed(f"{total:,} bytes announced, at most {remote.max_bytes:,} expected")
         with part.open("ab" if have else "wb") as file:

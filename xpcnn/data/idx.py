@@ -7,6 +7,7 @@ one for the number of dimensions, each dimension as a 4-byte big-endian integer,
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import struct
 import zlib
@@ -19,13 +20,12 @@ import numpy as np
 
 from xpcnn.atomic import atomic_write
 from xpcnn.errors import DataError
+from xpcnn.formats.limits import most_unpacked, not_a_file
 
 __all__ = ["IdxHeader", "read_idx", "read_idx_header", "write_idx"]
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MAX_DIMENSIONS = 32
-# Deflate cannot pack more than 1032 bytes into one (zlib's technical notes), so a header that promises more lies.
-_DEFLATE_LIMIT = 1032
 
 
 class IdxHeader(NamedTuple):
@@ -55,9 +55,12 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
     path = Path(path)
     with _opened(path) as file:
         dtype, shape = _header(file, path)
-        promised = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        promised = math.prod(shape) * dtype.itemsize
         _check_size(file, path, promised)
-        array = np.empty(shape, dtype)
+        try:
+            array = np.empty(shape, dtype)
+        except (MemoryError, ValueError) as error:  # ValueError: an axis of 0 beside others whose product overflows
+            raise DataError(f"{path}: the header promises {shape}, for which there is no room ({error})") from error
         _fill(file, path, array, promised)
     if not dtype.isnative:
         array.byteswap(inplace=True)
@@ -94,6 +97,8 @@ def write_idx(path: str | os.PathLike[str], array: np.ndarray[Any, Any]) -> None
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     try:
+        if not_a_file(path):
+            raise DataError(f"{path}: cannot be read (a device or pipe, not a file)")
         with open(path, "rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
@@ -126,10 +131,10 @@ def _header(file: BinaryIO, path: Path) -> IdxHeader:
 def _check_size(file: BinaryIO, path: Path, promised: int) -> None:
     size = path.stat().st_size
     if isinstance(file, gzip.GzipFile):
-        if promised > size * _DEFLATE_LIMIT:
+        if promised > most_unpacked(size):
             raise DataError(
-                f"{path}: the header promises {promised:,} bytes, which {size:,} gzipped bytes cannot hold; "
-                "the file is cut short or damaged"
+                f"{path}: the header promises {promised:,} bytes out of {size:,} gzipped ones, far more than pictures "
+                "give; the file is cut short or damaged, or give it unzipped"
             )
         return
     body = size - file.tell()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from xpcnn.data.dataset import Dataset
-from xpcnn.data.picture_files import fit, is_grey, opened, pixels
+from xpcnn.data.picture_files import MOST_PIXELS, fit, is_grey, opened, pixels
 from xpcnn.data.split import stratified_split
 from xpcnn.errors import DataError
 
@@ -40,8 +40,9 @@ def load_image_folder(
     becomes white (in grey, black under light ink), 16-bit grey is brought to 8 bits, and the camera's orientation
     mark is obeyed. `xpcnn.pictures.read_picture` does the same to a picture that a network is asked about.
 
-    Raises DataError naming the folder or picture: missing, empty, damaged, of another size, or so large that
-    Pillow suspects a decompression bomb.
+    Raises DataError naming the folder or picture: missing, empty, damaged, of another size, of another kind than
+    PNG, JPEG, GIF, BMP, TIFF, WebP or PPM, or of more than 67 million pixels (16 million in a small file).
+    PNG, JPEG, GIF, BMP, TIFF, WebP or PPM, or of more than 67 million pixels (16 million in a small file).
     """
     root = Path(root)
     if not root.is_dir():
@@ -64,12 +65,19 @@ def load_image_folder(
 
 
 def _classes(folder: Path) -> list[str]:
-    names = [entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    names = [entry.name for entry in _entries(folder) if entry.is_dir() and not entry.name.startswith(".")]
     if not names:
         raise DataError(f"{folder}: no subfolders; pictures must lie in one subfolder for each class")
     if all(name.isdecimal() for name in names):
         return sorted(names, key=int)
     return sorted(names)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror or error})") from error
 
 
 def _list(folder: Path, classes: list[str]) -> list[Picture]:
@@ -78,7 +86,7 @@ def _list(folder: Path, classes: list[str]) -> list[Picture]:
         raise DataError(f"{folder / extra[0]}: the training folder has no class of this name")
     pictures = []
     for label, name in enumerate(classes):
-        entries = sorted((folder / name).iterdir()) if (folder / name).is_dir() else []
+        entries = sorted(_entries(folder / name)) if (folder / name).is_dir() else []
         files = [
             entry
             for entry in entries
@@ -94,8 +102,8 @@ def _form(pictures: list[Picture], size: int | tuple[int, int] | None, colour: b
     """Height, width and whether in colour, reading no more than the headers that these need."""
     if isinstance(size, int):
         size = (size, size)
-    if size is not None and min(size) < 1:
-        raise DataError(f"size {size} given; sizes are 1 or more")
+    if size is not None and (min(size) < 1 or size[0] * size[1] > MOST_PIXELS):
+        raise DataError(f"size {size} given; sizes are 1 or more, and at most {MOST_PIXELS:,} pixels together")
     for path, _ in pictures:
         if size is not None and colour is not None:
             break
@@ -111,7 +119,11 @@ def _form(pictures: list[Picture], size: int | tuple[int, int] | None, colour: b
 def _read(
     pictures: list[Picture], height: int, width: int, colour: bool, *, resize: bool
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    x = np.empty((len(pictures), 3 if colour else 1, height, width), np.uint8)
+    shape = (len(pictures), 3 if colour else 1, height, width)
+    try:
+        x = np.empty(shape, np.uint8)
+    except (MemoryError, ValueError) as error:
+        raise DataError(f"{shape[0]:,} pictures of {height}x{width} are more than fit into memory") from error
     for row, (path, _) in zip(x, pictures, strict=True):
         with opened(path) as image:
             if not resize and (image.height, image.width) != (height, width):

@@ -78,18 +78,7 @@ FASHION_MNIST = IdxSet(
     name="fashion-mnist",
     title="Fashion-MNIST",
     folders=("fashion-mnist", "fashion", "fashion_mnist", "FashionMNIST", "FashionMNIST/raw"),
-    classes=(
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
-    ),
+    classes=("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     files=_files(
         (
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -195,12 +184,15 @@ def _recognised(labels: Path) -> IdxSet | None:
     """The published set whose training labels these are, if they are a known one's."""
     if labels.stat().st_size > 1 << 20:
         return None
-    content = labels.read_bytes()
-    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     try:
+        content = labels.read_bytes()
+        dtype, shape = read_idx_header(labels)
+        if dtype != np.uint8 or len(shape) != 1 or shape[0] > max(spec.counts[0] for spec in IDX_SETS):
+            return None
         array = read_idx(labels)
-    except DataError:
+    except (OSError, DataError):
         return None
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     unpacked = b"\0\0\x08\x01" + len(array).to_bytes(4, "big") + array.tobytes()
     sha256 = hashlib.sha256(unpacked).hexdigest()
     for spec in IDX_SETS:

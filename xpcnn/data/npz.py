@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,14 @@ import numpy as np
 from xpcnn.atomic import atomic_write
 from xpcnn.data.dataset import Dataset
 from xpcnn.data.split import stratified_split
-from xpcnn.errors import DataError
+from xpcnn.errors import CheckpointError, DataError
+from xpcnn.formats.limits import one_line
+from xpcnn.formats.npz import load_npz as load_arrays
 
 __all__ = ["load_npz", "save_npz"]
+
+_MOST_CLASSES = 1 << 16
+_BLOCK = 1 << 20  # elements made whole at a time
 
 
 def load_npz(path: str | os.PathLike[str], *, seed: int = 0, test_fraction: float = 0.2) -> Dataset:
@@ -30,19 +34,10 @@ def load_npz(path: str | os.PathLike[str], *, seed: int = 0, test_fraction: floa
     """
     path = Path(path)
     try:
-        # Opened here, for np.load leaves a damaged file open.
-        with path.open("rb") as raw:
-            if raw.read(2) != b"PK":
-                raise DataError(f"{path}: not an .npz file; expected one with x_train, t_train, x_test and t_test")
-            raw.seek(0)
-            with np.load(raw, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in _names(file.files, path)}
-    except DataError:
-        raise
-    except (OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError) as error:
-        raise DataError(f"{path}: cannot be read as .npz ({error})") from error
-    except (zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: damaged or cut short ({error})") from error
+        arrays = load_arrays(path, lambda present: _names(present, path))
+    except CheckpointError as error:
+        reason = str(error).removeprefix(f"cannot read {os.fspath(path)!r}: ")
+        raise DataError(f"{path}: cannot be read as .npz ({reason})") from error
     named = {("t" + name[1:] if name.startswith("y_") else name): array for name, array in arrays.items()}
     x, t = _pictures(named["x_train"], f"{path}: x_train"), _labels(named["t_train"], f"{path}: t_train")
     if len(x) != len(t):
@@ -52,10 +47,7 @@ def load_npz(path: str | os.PathLike[str], *, seed: int = 0, test_fraction: floa
     else:
         kept, held_out = stratified_split(t, seed, test_fraction)
         x, x_test, t, t_test = x[kept], x[held_out], t[kept], t[held_out]
-    if "classes" in named:
-        classes = tuple(str(name) for name in named["classes"].ravel())
-    else:
-        classes = tuple(map(str, range(1 + max((int(part.max()) for part in (t, t_test) if len(part)), default=0))))
+    classes = _classes(named.get("classes"), [part for part in (t, t_test) if len(part)], path)
     return Dataset(path.stem, x, t, x_test, t_test, classes, str(path)).checked()
 
 
@@ -84,7 +76,9 @@ def _names(present: list[str], path: Path) -> list[str]:
     if bool(chosen["x_test"]) != bool(chosen["t_test"]):
         missing.append("t_test" if chosen["x_test"] else "x_test")
     if missing:
-        raise DataError(f"{path}: without {', '.join(missing)}; it has {', '.join(sorted(present)) or 'nothing'}")
+        raise DataError(
+            f"{path}: without {', '.join(missing)}; it has {one_line(', '.join(sorted(present))) or 'nothing'}"
+        )
     return [name for names in chosen.values() for name in names] + (["classes"] if "classes" in present else [])
 
 
@@ -95,23 +89,31 @@ def _pictures(x: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
         raise DataError(f"{what} is {x.shape}; expected (N, H, W), (N, C, H, W) or (N, H, W, C)")
     if x.shape[3] in (1, 3) and x.shape[1] not in (1, 3):
         x = x.transpose(0, 3, 1, 2)
+    if x.dtype.kind not in "iuf":
+        raise DataError(f"{what} is {x.dtype}; expected uint8")
     if x.size and x.dtype != np.uint8:
         x = _whole(x, what)
     return np.ascontiguousarray(x, dtype=np.uint8)
 
 
 def _whole(x: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
-    if x.dtype.kind not in "iuf":
-        raise DataError(f"{what} is {x.dtype}; expected uint8")
-    low, high = x.min(), x.max()
-    if x.dtype.kind == "f" and low >= 0 and high <= 1:
-        x = x * 255.0
-        high = high * 255.0
-    whole: np.ndarray[Any, Any] = np.rint(x)
-    # 1e-3 is far above float32's rounding of n / 255 and far below a step of one.
-    if not (low >= 0 and high <= 255.001 and np.abs(x - whole).max() < 1e-3):
+    """uint8 from numbers that are whole, or whole / 255."""
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        low, high = float(x.min()), float(x.max())
+    scale = 255.0 if x.dtype.kind == "f" and low >= 0 and high <= 1 else 1.0
+    whole = np.empty(x.shape, np.uint8)
+    good = low >= 0 and high * scale <= 255.001  # NaN fails this as well
+    # Block by block: whole sets of float64 beside one another would take many times the file's own memory.
+    rows = max(1, _BLOCK // math.prod(x.shape[1:]))
+    for start in range(0, len(x) if good else 0, rows):
+        block = x[start : start + rows] * scale
+        near = np.rint(block)
+        # 1e-3 is far above float32's rounding of n / 255 and far below a step of one.
+        good = good and bool(np.abs(block - near).max() < 1e-3)
+        whole[start : start + rows] = near
+    if not good:
         raise DataError(
-            f"{what} holds {x.dtype} from {low} to {high}; expected whole numbers in 0..255, or those / 255"
+            f"{what} holds {x.dtype} from {low:g} to {high * scale:g}; expected whole numbers in 0..255, or those / 255"
         )
     return whole
 
@@ -122,3 +124,18 @@ def _labels(t: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
     if t.ndim != 1 or t.dtype.kind not in "iu":
         raise DataError(f"{what} is {t.dtype} {t.shape}; expected whole numbers (N,), each a class's index")
     return t.astype(np.int64)
+
+
+def _classes(names: np.ndarray[Any, Any] | None, labels: list[np.ndarray[Any, Any]], path: Path) -> tuple[str, ...]:
+    """The classes' names as the file gives them, else as many numbers as its labels need."""
+    count = 1 + max((int(part.max()) for part in labels), default=0) if names is None else names.size
+    if count > _MOST_CLASSES:
+        raise DataError(f"{path}: {count:,} classes; labels are indices of at most {_MOST_CLASSES:,} classes from 0 on")
+    if names is None:
+        return tuple(map(str, range(count)))
+    words = tuple(map(str, names.ravel().tolist()))
+    try:
+        "".join(words).encode()
+    except UnicodeEncodeError as error:  # halves of characters, which no file of ours could hold
+        raise DataError(f"{path}: classes holds names that are no text ({error.reason})") from error
+    return words

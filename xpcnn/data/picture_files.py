@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from collections.abc import Iterator
@@ -11,27 +12,50 @@ from typing import Any
 import numpy as np
 
 from xpcnn.errors import DataError
+from xpcnn.formats.limits import not_a_file
 
-__all__ = ["background", "fit", "is_grey", "opened", "pixels", "resized"]
+__all__ = ["MOST_PIXELS", "background", "fit", "is_grey", "opened", "pixels", "resized"]
 
 Pixels = np.ndarray[Any, Any]
+
+# No others: Pillow hands some (EPS) to programs outside, and each is one more decoder for a stranger to try.
+FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+MOST_PIXELS = 1 << 26  # 67 million: beyond nearly every camera
+_SMALL_PIXELS = 1 << 24  # what any file may have: done with within a second
+_PIXELS_A_BYTE = 100  # cameras' pictures have under 20; one of a single colour can have thousands
+_ROWS = 256  # brought from float64 at a time
+
+
+class _File(io.BufferedReader):
+    """A file that is asked for no more bytes than it has: Python makes room for as many as a decoder asks for."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(os.fstat(self.fileno()).st_size - self.tell(), 0)
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 @contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     """A picture as Pillow opens it (the first frame of a film), turned as its camera's mark says.
 
+    Only the formats of `FORMATS` are opened, and at most `MOST_PIXELS` pixels, fewer in small files.
     What goes wrong while it is open, missing or damaged files and DataError without a path, becomes DataError with
     path and reason. Pillow's remarks on odd metadata are kept silent: the pixels are what counts.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
+        if not_a_file(path):
+            raise DataError("a device or pipe, not a file")
+        with warnings.catch_warnings(), _File(io.FileIO(path)) as file:
             warnings.simplefilter("ignore")
-            # Pillow only warns between one and two times its limit; no picture for a network is that large.
+            # Pillow only warns between one and two times its own limit.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            size = os.fstat(file.fileno()).st_size
+            _check_size(*(_announced(file.read(64)) or (0, 0)), size)
+            file.seek(0)
+            with Image.open(file, formats=FORMATS) as image:
+                _check_size(image.width, image.height, size)
                 ImageOps.exif_transpose(image, in_place=True)  # in place: a copy would decode what only asks for sizes
                 yield image
     except FileNotFoundError as error:
@@ -40,13 +64,36 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Any]:
         cause = "a folder; name the pictures in it" if os.path.isdir(path) else "you may not read it"
         raise DataError(f"{path}: {cause}") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{path}: not a picture that Pillow can read, whatever its name says") from error
+        known = ", ".join(name for name in FORMATS if name != "DIB")
+        raise DataError(f"{path}: not a picture of a kind that is read ({known}), whatever its name says") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{path}: suspiciously large ({error})") from error
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except Exception as error:  # decoders meet damaged bytes with nearly any exception
         raise DataError(f"{path}: damaged or cut short ({error or type(error).__name__})") from error
+
+
+def _announced(head: bytes) -> tuple[int, int] | None:
+    """Width and height in a WebP file's first bytes: its decoder makes room for them before Pillow can object."""
+    if head[:4] != b"RIFF" or head[8:12] != b"WEBP":
+        return None
+    if head[12:16] == b"VP8X":
+        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+    if head[12:16] == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
+
+
+def _check_size(width: int, height: int, size: int) -> None:
+    """Refuses what is larger than a camera's picture, or than a file of `size` bytes can mean honestly."""
+    most = min(MOST_PIXELS, max(_SMALL_PIXELS, _PIXELS_A_BYTE * size))
+    if width * height > most:
+        raise DataError(
+            f"suspiciously large, {width:,} x {height:,} pixels in {size:,} bytes, where at most {most:,} are read; "
+            "make it smaller"
+        )
 
 
 def is_grey(image: Any) -> bool:
@@ -75,21 +122,34 @@ def _is_deep(image: Any) -> bool:
 def _shallow(image: Any) -> Any:
     from PIL import Image
 
-    deep = np.asarray(image).astype(np.float64)
+    deep = np.asarray(image)
     full = 1.0 if image.mode == "F" else 65535.0
-    if not (np.isfinite(deep).all() and deep.min() >= 0 and deep.max() <= full):
+    if not (deep.min() >= 0 and deep.max() <= full):  # NaN fails this as well
         raise DataError(f"its pixels lie outside 0..{full:g}, so there is no telling white; save it with 8 bits")
-    return Image.fromarray(np.rint(deep * (255.0 / full)).astype(np.uint8))
+    shallow = np.empty(deep.shape, np.uint8)
+    for start in range(0, len(deep), _ROWS):  # in float64, for which there is not the room at once
+        shallow[start : start + _ROWS] = np.rint(deep[start : start + _ROWS].astype(np.float64) * (255.0 / full))
+    return Image.fromarray(shallow)
 
 
 def _on_paper(image: Any, channels: int) -> Any:
     from PIL import Image
 
-    shade, alpha = (np.asarray(band, np.float64) for band in image.convert("LA").split())
-    light = channels == 1 and (shade * alpha).sum() > 127.5 * alpha.sum()
+    light = channels == 1 and _has_light_ink(image)
     paper = Image.new("RGBA", image.size, "black" if light else "white")
     paper.alpha_composite(image)
     return paper
+
+
+def _has_light_ink(image: Any) -> bool:
+    """Whether an RGBA picture, weighed by its opacity, is lighter than the middle of 0..255."""
+    ink = paper = 0
+    values = np.asarray(image.convert("LA"))
+    for start in range(0, len(values), _ROWS):  # whole numbers, so that no sum is rounded
+        shade, alpha = values[start : start + _ROWS].transpose(2, 0, 1)
+        ink += int(np.einsum("ij,ij->", shade, alpha, dtype=np.int64))
+        paper += int(alpha.sum(dtype=np.int64))
+    return 2 * ink > 255 * paper
 
 
 def fit(picture: Pixels, height: int, width: int) -> Pixels:

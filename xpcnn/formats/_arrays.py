@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from xpcnn.errors import CheckpointError, ConfigError, ShapeError
+from xpcnn.formats.limits import not_a_file, one_line
 
-__all__ = ["own", "read_file", "storable", "unreadable"]
+__all__ = ["check_text", "own", "read_file", "size_of", "storable", "unreadable"]
 
 
 def storable(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -37,6 +39,26 @@ def own(array: np.ndarray) -> np.ndarray:
     return np.require(array, dtype=array.dtype.newbyteorder("="), requirements=["C", "W", "A"])
 
 
+def check_text(array: np.ndarray) -> np.ndarray:
+    """`array` itself; CheckpointError for text of no characters, of which NumPy makes strings that Python forbids."""
+    if array.dtype.kind == "U" and array.size:
+        codes = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(-1).view(np.uint32)
+        if codes.max() > sys.maxunicode:
+            raise CheckpointError("it holds text with bytes that are no characters")
+    return array
+
+
+def size_of(path: str | os.PathLike[str]) -> int:
+    """The length of a file in bytes; CheckpointError where there is no file, so that nothing endless is opened."""
+    try:
+        size = os.stat(path).st_size
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+    if not os.path.isfile(path):
+        raise unreadable(path, "it is not a file")
+    return size
+
+
 def read_file(path: str | os.PathLike[str]) -> bytes:
     """All bytes of a file; CheckpointError where there are none to be had."""
     try:
@@ -49,10 +71,12 @@ def unreadable(path: str | os.PathLike[str], error: BaseException | str) -> Chec
     """The error that says why a file could not be read."""
     if os.path.isdir(path):
         cause = "it is a folder; give the file inside it"
+    elif not_a_file(path):
+        cause = "it is a device or pipe, not a file"
     elif isinstance(error, FileNotFoundError):
         cause = "there is no such file"
     elif isinstance(error, PermissionError):
         cause = "you may not read it"
     else:
-        cause = str(error) or type(error).__name__
+        cause = one_line(str(error), 400) or type(error).__name__
     return CheckpointError(f"cannot read {os.fspath(path)!r}: {cause}")

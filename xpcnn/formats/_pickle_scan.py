@@ -1,8 +1,9 @@
 """A look through a pickle's opcodes before the real unpickler sees them.
 
-The C unpickler trusts two things that a hostile file can use to take the process down before any check of ours
-runs: memo numbers (it makes a table as long as the number) and keys of dicts (hashing a deep tuple overflows the C
-stack). Also, opcodes that lead round `find_class` are refused here.
+The C unpickler trusts things that a hostile file can use to take the process down, or to keep it busy for hours,
+before any check of ours runs: memo numbers (it makes a table as long as the number) and keys of dicts (hashing a deep
+tuple overflows the C stack; numbers can be chosen so that all have one hash). Also, opcodes that lead round
+`find_class` are refused here, and bytes behind the pickle's end.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import pickletools
 from typing import Any
 
 from xpcnn.errors import CheckpointError
+from xpcnn.formats.limits import shown
 
 __all__ = ["scan"]
 
@@ -25,8 +27,11 @@ _REFUSED = {
     "FROZENSET": "holds a set",
 }
 _MARK = "mark"
-_PLAIN = "plain"  # a value whose hash is quick: a number, text, bytes, or what a constructor gave back
+_TEXT = "text"  # text or bytes, whose hashes nobody can foresee
+_PLAIN = "plain"  # a value whose hash is quick: a number, or what a constructor gave back
 _OTHER = "other"
+_MOST_STEPS = 1 << 19  # CIFAR-100's 50,000 file names and labels are 200,000; an array takes about 50
+_MOST_NUMBER_KEYS = 1000  # of all dicts together
 
 
 def scan(data: bytes) -> None:
@@ -37,7 +42,14 @@ def scan(data: bytes) -> None:
     """
     stack: list[str] = []
     memo: dict[int, str] = {}
-    for opcode, given, _ in pickletools.genops(data):
+    number_keys = 0
+    end = 0
+    for step, (opcode, given, position) in enumerate(pickletools.genops(data)):
+        if step > _MOST_STEPS:
+            raise CheckpointError(
+                f"it takes more than {_MOST_STEPS:,} steps to build; keep numbers in arrays, not lists"
+            )
+        end = (position or 0) + 1
         argument: Any = given
         name = opcode.name
         if name in _REFUSED:
@@ -45,7 +57,7 @@ def scan(data: bytes) -> None:
         if name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
             number = len(memo) if name == "MEMOIZE" else int(argument)
             if number > len(data):
-                raise CheckpointError(f"the file numbers an object {number}, far more than it can hold")
+                raise CheckpointError(f"the file numbers an object {shown(number)}, far more than it can hold")
             memo[number] = stack[-1]
         elif name in ("GET", "BINGET", "LONG_BINGET"):
             stack.append(memo[int(argument)])
@@ -54,11 +66,15 @@ def scan(data: bytes) -> None:
         elif name == "MARK":
             stack.append(_MARK)
         else:
-            _follow(opcode, stack)
+            number_keys += _follow(opcode, stack)
+            if number_keys > _MOST_NUMBER_KEYS:
+                raise CheckpointError(f"its dicts have more than {_MOST_NUMBER_KEYS:,} keys that are not text")
+    if end < len(data):
+        raise CheckpointError(f"{len(data) - end:,} bytes follow the end of the pickle")
 
 
-def _follow(opcode: pickletools.OpcodeInfo, stack: list[str]) -> None:
-    """Takes off the stack what the opcode uses, and puts on what it makes."""
+def _follow(opcode: pickletools.OpcodeInfo, stack: list[str]) -> int:
+    """Takes off the stack what the opcode uses, and puts on what it makes; how many keys it used that are not text."""
     used: list[str] = []
     if pickletools.markobject in opcode.stack_before:
         while (item := stack.pop()) != _MARK:
@@ -76,11 +92,18 @@ def _follow(opcode: pickletools.OpcodeInfo, stack: list[str]) -> None:
         keys = used[1:2]
     else:
         keys = []
-    if any(key != _PLAIN for key in keys):
+    if any(key not in (_PLAIN, _TEXT) for key in keys):
         raise CheckpointError("a dict has a key that is not a plain value")
-    made = _OTHER if opcode.name in _CONTAINERS else _PLAIN
-    stack.extend(made for _ in opcode.stack_after)
+    stack.extend(_made(opcode) for _ in opcode.stack_after)
+    return keys.count(_PLAIN)
+
+
+def _made(opcode: pickletools.OpcodeInfo) -> str:
+    if opcode.name in _CONTAINERS:
+        return _OTHER
+    return _TEXT if opcode.stack_after[0].name in _TEXTS else _PLAIN
 
 
 _CONTAINERS = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_TUPLE", "LIST", "EMPTY_LIST", "DICT", "EMPTY_DICT",
                "APPEND", "APPENDS", "SETITEM", "SETITEMS", "BUILD"}  # fmt: skip
+_TEXTS = {kind.name for kind in (pickletools.pyunicode, pickletools.pybytes, pickletools.pybytes_or_str)}

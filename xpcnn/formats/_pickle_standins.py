@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from xpcnn.errors import CheckpointError
+from xpcnn.formats._arrays import check_text
+from xpcnn.formats.limits import shown
 
 __all__ = ["Builder", "Constructor", "Note"]
 
@@ -51,7 +53,9 @@ class _Dtype:
         if word.lstrip("<>=|") in ("O", "O4", "O8"):
             raise CheckpointError("it holds an object array, which may carry anything; only numbers and text are read")
         if not _DTYPE.fullmatch(word):
-            raise CheckpointError(f"it holds an array of dtype {word[:40]!r}; only numbers, booleans and text are read")
+            raise CheckpointError(
+                f"it holds an array of dtype {shown(word, 40)}; only numbers, booleans and text are read"
+            )
         self.word = word
 
     def __setstate__(self, state: Any) -> None:
@@ -60,7 +64,7 @@ class _Dtype:
             raise CheckpointError("it holds a structured array; only plain arrays are read")
         order = _text(state[1])
         if order not in ("<", ">", "=", "|"):
-            raise CheckpointError(f"it holds a dtype with the byte order {order[:8]!r}")
+            raise CheckpointError(f"it holds a dtype with the byte order {shown(order, 8)}")
         self.word = (order if order in "<>" else "") + self.word.lstrip("<>=|")
 
     def finish(self) -> np.dtype:
@@ -137,7 +141,7 @@ class Builder:
             raise CheckpointError("an array's shape is damaged")
         size = kind.itemsize
         for length in shape:
-            if type(length) is not int or length < 0:
+            if type(length) is not int or not 0 <= length < 2**63:
                 raise CheckpointError("an array's shape is damaged")
             size *= length
         if isinstance(raw, str):  # Python 2's bytes, read with encoding="latin1"
@@ -150,7 +154,7 @@ class Builder:
         self._bytes_left -= size
         if self._bytes_left < 0:
             raise CheckpointError("its arrays declare more bytes than the file has")
-        return np.ndarray(shape, kind, raw, order="F" if order == "F" else "C").copy(order="K")
+        return check_text(np.ndarray(shape, kind, raw, order="F" if order == "F" else "C").copy(order="K"))
 
     def _scalar(self, dtype: Any, raw: Any = b"") -> np.generic:
         value = self.array((), dtype, "C", raw)[()]

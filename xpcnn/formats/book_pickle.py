@@ -18,16 +18,16 @@ import numpy as np
 
 from xpcnn.atomic import atomic_write
 from xpcnn.errors import CheckpointError
-from xpcnn.formats._arrays import own, read_file, storable, unreadable
+from xpcnn.formats._arrays import own, read_file, size_of, storable, unreadable
 from xpcnn.formats._pickle_scan import scan
 from xpcnn.formats._pickle_standins import Builder, Constructor, Note
+from xpcnn.formats.limits import DEEPEST, one_line, shown
 
 __all__ = ["LIMIT", "load_params_pickle", "load_pickle", "save_params_pickle"]
 
 LIMIT = 2**32  # no parameter or data-set file of this kind comes near it
 
 _PIECE = 2**20
-_DEEPEST = 64  # lists in dicts in lists ...; parameter and data-set files need three
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -40,10 +40,11 @@ class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Constructor:
         if found := self._constructors.get((module, name)):
             return found
-        raise CheckpointError(f"the file asks for {module}.{name}; only NumPy's array constructors are allowed")
+        asked = shown(f"{module}.{name}")[1:-1]  # without its quotes
+        raise CheckpointError(f"the file asks for {asked}; only NumPy's array constructors are allowed")
 
     def persistent_load(self, pid: Any) -> Any:
-        raise CheckpointError(f"the file refers to an outside object ({pid!r}), which is not allowed")
+        raise CheckpointError(f"the file refers to an outside object ({shown(pid)}), which is not allowed")
 
 
 def load_pickle(
@@ -58,8 +59,8 @@ def load_pickle(
 
     Raises CheckpointError, with path and reason, for a file that is missing, truncated, damaged or above the limit;
     that names anything but NumPy's array constructors (the message says module.name); that holds object or structured
-    arrays, sets, or objects of other kinds; that is nested more than 64 deep; or that declares more array bytes than
-    it has.
+    arrays, sets, or objects of other kinds; that is nested more than 64 deep; that declares more array bytes than it
+    has; that takes more than 500,000 steps to build; or that goes on behind its end.
     """
     data = _content(source, limit)
     try:
@@ -80,7 +81,7 @@ def load_pickle(
 def _content(source: Any, limit: int) -> bytes:
     """The bytes of any source that `load_pickle` takes."""
     if isinstance(source, str | os.PathLike):
-        size = os.path.getsize(source) if os.path.isfile(source) else 0
+        size = size_of(source)
         data = read_file(source) if size <= limit else b""
     elif isinstance(source, bytes):
         data, size = source, len(source)
@@ -113,7 +114,8 @@ def _refusal(source: Any, reason: str) -> CheckpointError:
     if isinstance(source, str | os.PathLike):
         return unreadable(source, reason)
     name = getattr(source, "name", None)
-    return CheckpointError(f"cannot read {repr(name) if isinstance(name, str) else 'the pickle'}: {reason}")
+    what = repr(name) if isinstance(name, str) else "the pickle"
+    return CheckpointError(f"cannot read {what}: {one_line(reason, 400)}")
 
 
 def load_params_pickle(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -127,7 +129,7 @@ def load_params_pickle(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise unreadable(path, f"it holds a {type(content).__name__}, not a dict of named arrays")
     for name, array in content.items():
         if not isinstance(name, str) or not isinstance(array, np.ndarray):
-            raise unreadable(path, f"it maps {name!r} to a {type(array).__name__}, not a name to an array")
+            raise unreadable(path, f"it maps {shown(name)} to a {type(array).__name__}, not a name to an array")
     return {name: own(array) for name, array in content.items()}
 
 
@@ -160,8 +162,8 @@ def _build(value: Any, built: dict[int, tuple[Any, Any]], depth: int) -> Any:
         or isinstance(value, np.generic)
     ):
         return value
-    if depth > _DEEPEST:
-        raise CheckpointError(f"it is nested more than {_DEEPEST} deep")
+    if depth > DEEPEST:
+        raise CheckpointError(f"it is nested more than {DEEPEST} deep")
     if id(value) in built:
         return built[id(value)][1]
     result: Any

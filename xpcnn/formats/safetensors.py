@@ -8,10 +8,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from xpcnn.atomic import atomic_write
-from xpcnn.errors import ConfigError, ShapeError
-from xpcnn.formats._arrays import own, storable, unreadable
+from xpcnn.errors import CheckpointError, ConfigError, ShapeError
+from xpcnn.formats._arrays import own, size_of, storable, unreadable
 
 __all__ = ["load_safetensors", "save_safetensors"]
+
+# About 60 bytes an array, and a run's history in the metadata: far more than either needs.
+_LONGEST_HEADER = 16 << 20
 
 
 def save_safetensors(
@@ -43,17 +46,32 @@ def save_safetensors(
 
 
 def load_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """(arrays, metadata) of a file. Raises CheckpointError, with path and reason, where it cannot be read."""
+    """(arrays, metadata) of a file. Raises CheckpointError, with path and reason, where it cannot be read.
+
+    The library holds every array's shape and place against the file's size before any memory is taken.
+    """
     from safetensors import SafetensorError, safe_open
 
+    size = size_of(path)
     try:
-        with open(path, "rb"):  # the system's own reason for a missing, forbidden or folder path
-            pass
+        with open(path, "rb") as head:  # the system's own reason for a forbidden path
+            _check_header(head.read(8), size)
         with safe_open(os.fspath(path), framework="numpy") as file:
             arrays = {name: own(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 (not a dict)
             metadata = file.metadata() or {}
+    except CheckpointError as error:
+        raise unreadable(path, str(error)) from error
     except (OSError, SafetensorError) as error:
         raise unreadable(path, error) from error
-    except (ValueError, TypeError, AttributeError, KeyError, MemoryError) as error:
+    except Exception as error:  # shapes and dtypes that NumPy lacks come as nearly any exception
         raise unreadable(path, f"not a safetensors file of NumPy's dtypes: {error}") from error
     return arrays, metadata
+
+
+def _check_header(first: bytes, size: int) -> None:
+    """Refuses a header that is longer than the file, or so long that reading its JSON would take much memory."""
+    length = int.from_bytes(first, "little")
+    if len(first) < 8 or length > size - 8:
+        raise CheckpointError(f"not a safetensors file: it is {size:,} bytes long and its header would end behind it")
+    if length > _LONGEST_HEADER:
+        raise CheckpointError(f"its header has {length:,} bytes; at most {_LONGEST_HEADER:,} are read")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xpcnn.errors import ConfigError
+from xpcnn.formats.limits import one_line, shown
 from xpcnn.models.alexnet import AlexNet
 from xpcnn.models.deep_convnet import DeepConvNet
 from xpcnn.models.lenet import LeNet5
@@ -33,8 +34,8 @@ def make_model(config: str | Mapping[str, Any], **more: Any) -> Network:
     name = str(arguments.pop("model", ""))
     by_name = {**MODELS, **{cls.__name__.lower(): cls for cls in MODELS.values()}}
     if name.lower() not in by_name:
-        raise ConfigError(f"no model is called {name!r}; there are {', '.join(MODELS)}")
+        raise ConfigError(f"no model is called {shown(name)}; there are {', '.join(MODELS)}")
     try:
         return by_name[name.lower()](**{**arguments, **more})
     except TypeError as error:
-        raise ConfigError(f"model {name!r}: {error}") from error
+        raise ConfigError(f"model {name!r}: {one_line(str(error))}") from error

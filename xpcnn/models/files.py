@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,15 @@ from xpcnn.device import Device
 from xpcnn.errors import CheckpointError, ConfigError
 from xpcnn.formats import load_arrays
 from xpcnn.formats.safetensors import load_safetensors
+from xpcnn.formats.tables import json_table, read_toml
+from xpcnn.graph import at_most
 from xpcnn.models import make_model
 from xpcnn.network import Network
-from xpcnn.training.checkpoint import read_checkpoint
+from xpcnn.training.checkpoint import parameters_in, read_checkpoint
 
 __all__ = ["find_parameters", "load_model"]
+
+_SMALL = 1 << 22  # parameters that any file may ask for, so that what does not fit is told name by name
 
 
 def find_parameters(source: str | PathLike[str]) -> Path:
@@ -36,15 +38,13 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """(arrays, model configuration or {}) of a parameter file or checkpoint."""
     if path.suffix == ".ckpt":
         arrays, values = read_checkpoint(path)
-        mine = {name.removeprefix("network/"): a for name, a in arrays.items() if name.startswith("network/")}
-        return mine, dict(values["model"])
+        config = values.get("model")
+        if not isinstance(config, dict):
+            raise CheckpointError(f"{path} does not say which model it is of")
+        return parameters_in(arrays), config
     if path.suffix == ".safetensors":
         arrays, metadata = load_safetensors(path)
-        try:
-            config = json.loads(metadata.get("model", "{}"))
-        except ValueError as error:
-            raise CheckpointError(f"{path}: its metadata is not JSON: {error}") from error
-        return arrays, config if isinstance(config, dict) else {}
+        return arrays, json_table(metadata.get("model", "{}"), path)
     return load_arrays(path), {}
 
 
@@ -63,12 +63,11 @@ def load_model(
         config = {"model": model, **({} if config.get("model") != model else config)}
     folder_config = path.parent / "config.toml"
     if not config and folder_config.is_file():
-        try:
-            config = tomllib.loads(folder_config.read_text(encoding="utf-8")).get("model", {})
-        except ValueError as error:
-            raise ConfigError(f"cannot read {folder_config}: {error}") from error
+        table = read_toml(folder_config).get("model", {})
+        config = table if isinstance(table, dict) else {}
     if not config:
         raise ConfigError(f'{path} does not say which model its parameters belong to; name it, such as model="simple"')
-    network = make_model(config, **{"seed": 0, **more}, device=device)
+    with at_most(max(_SMALL, sum(a.size for a in arrays.values()))):
+        network = make_model(config, **{"seed": 0, **more}, device=device)
     network.load_arrays(arrays, source=path)
     return network
