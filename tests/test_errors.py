@@ -15,7 +15,12 @@ def test_all_lists_every_class() -> None:
     assert {"XpcnnError", "DeviceError", "ShapeError", "DataError", "CheckpointError", "ConfigError"} <= defined
 
 
-@pytest.mark.parametrize("name", sorted(set(errors.__all__) - {"XpcnnError"}))
+def test_the_warning_is_the_users_and_no_error() -> None:
+    assert issubclass(errors.InputWarning, UserWarning)
+    assert not issubclass(errors.InputWarning, errors.XpcnnError)
+
+
+@pytest.mark.parametrize("name", sorted(set(errors.__all__) - {"XpcnnError", "InputWarning"}))
 def test_the_base_catches_each(name: str) -> None:
     kind = getattr(errors, name)
     with pytest.raises(errors.XpcnnError, match="what was given"):

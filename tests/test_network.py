@@ -165,7 +165,7 @@ def test_gradients_are_the_callers() -> None:
 def test_one_dtype_throughout(device: Device, dtype: str) -> None:
     net = _small(dtype=dtype, device=device)
     x, t = _batch(4)
-    for images in (x, x.astype(np.float64), (x * 10).astype(np.uint8), x.tolist()):
+    for images in (x, x.astype(np.float64), (x * 10).astype(np.int16), x.tolist()):
         outputs = [
             net.predict(images),
             net.loss(images, t),
@@ -427,10 +427,10 @@ def test_labels_that_do_not_fit(t: Any, words: str) -> None:
 
 
 def test_arguments_that_make_no_sense() -> None:
-    for dtype in ("float16", "int32", "complex64"):
-        with pytest.raises(ConfigError, match=f"dtype is one of float32, float64, got {dtype}"):
+    for dtype in ("int32", "complex64"):
+        with pytest.raises(ConfigError, match=f"dtype is one of float32, float64, float16, got {dtype}"):
             _small(dtype=dtype)
-    with pytest.raises(ConfigError, match="dtype is one of float32, float64, got 'banana'"):
+    with pytest.raises(ConfigError, match="dtype is one of float32, float64, float16, got 'banana'"):
         _small(dtype="banana")
     with pytest.raises(ConfigError, match="param_names is one of layer, book, got 'short'"):
         _small(param_names="short")

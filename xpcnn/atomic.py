@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ from typing import IO, Any, Literal, overload
 
 from xpcnn.errors import ConfigError
 
-__all__ = ["atomic_write"]
+__all__ = ["atomic_write", "leftovers", "sync_folder"]
 
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp")
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
 
 
@@ -54,7 +56,7 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            if error.errno in _DISK_FULL:
+            if error.errno in (*_DISK_FULL, errno.EFBIG):
                 raise ConfigError(_explain(path, target, error)) from error
             raise
         try:
@@ -68,7 +70,7 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    _sync_folder(os.path.dirname(target))
+    sync_folder(os.path.dirname(target))
 
 
 def _existing_mode(target: str, path: str | os.PathLike[str]) -> int | None:
@@ -93,6 +95,8 @@ def _explain(path: str | os.PathLike[str], target: str, error: OSError) -> str:
     folder = os.path.dirname(target)
     if error.errno in _DISK_FULL:
         cause = "the disk is full; free some space or write elsewhere"
+    elif error.errno == errno.EFBIG:
+        cause = "the file would be longer than this process or disk may make one"
     elif not os.path.exists(folder):
         cause = f"the folder {folder!r} does not exist; make it first"
     elif not os.path.isdir(folder):
@@ -104,8 +108,14 @@ def _explain(path: str | os.PathLike[str], target: str, error: OSError) -> str:
     return f"cannot write {os.fspath(path)!r}: {cause}"
 
 
-def _sync_folder(folder: str) -> None:
-    """Makes the rename itself survive a power cut."""
+def leftovers(folder: str | os.PathLike[str]) -> dict[str, str]:
+    """The temporary files that killed processes have left in a folder: {file's name: name it was to have}."""
+    names = os.listdir(folder)
+    return {name: match[1] for name in names if (match := _TEMPORARY.fullmatch(name))}
+
+
+def sync_folder(folder: str | os.PathLike[str]) -> None:
+    """Makes renames in a folder survive a power cut."""
     if os.name != "posix":
         return  # Windows cannot open a folder
     # Some network file systems refuse to sync a folder; the file itself is whole and in place by now.

@@ -1,9 +1,18 @@
-"""Every error that xpcnn raises on purpose: one base class, one class per kind of cause.
+"""Every error that xpcnn raises on purpose: one base class, one class per kind of cause; and its one warning.
 
 Messages follow one pattern: what was given, what was expected, what to do.
 """
 
-__all__ = ["CheckpointError", "ConfigError", "DataError", "DeviceError", "ShapeError", "TrainingError", "XpcnnError"]
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DeviceError",
+    "InputWarning",
+    "ShapeError",
+    "TrainingError",
+    "XpcnnError",
+]
 
 
 class XpcnnError(Exception):
@@ -32,3 +41,7 @@ class ConfigError(XpcnnError, ValueError):
 
 class TrainingError(XpcnnError):
     """A run that cannot go on: a loss that is no longer finite, or memory that ran out."""
+
+
+class InputWarning(UserWarning):
+    """Input that can be worked with but is most likely not what was meant, such as pictures that were not scaled."""

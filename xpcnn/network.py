@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from xpcnn.device import Array, CudaDevice, Device, asnumpy, get_device
-from xpcnn.errors import ConfigError, DataError
+from xpcnn.errors import ConfigError, DataError, ShapeError
 from xpcnn.executors import make_executor
 from xpcnn.executors.tally import Tally
 from xpcnn.formats import load_arrays, save_arrays
@@ -20,7 +20,7 @@ from xpcnn.graph import Node, build_graph
 from xpcnn.layers.base import Layer, Shape
 from xpcnn.layers.loss import SoftmaxWithLoss
 from xpcnn.layers.spec import How
-from xpcnn.network_words import check_batch, summary_of
+from xpcnn.network_words import as_labels, check_batch, layout_hint, summary_of, unscaled, warn, warn_unscaled
 from xpcnn.ops.gradcheck import numerical_gradient
 from xpcnn.ops.reference import check_labels, count_right
 from xpcnn.params import ArrayView, Place, book_names, layer_names, match_arrays, state_names
@@ -62,11 +62,19 @@ class Network:
             raise ConfigError(f"param_names is one of {', '.join(_NAMING)}, got {param_names!r}")
         self.dtype = _dtype(dtype)
         self.seed = fresh_seed() if seed is None else int(seed)
-        self.nodes = build_graph(layers, input_shape, self.seed, self.param_dtype, init)
-        self.input_shape: Shape = tuple(input_shape)
+        try:
+            self.nodes = build_graph(layers, input_shape, self.seed, self.param_dtype, init)
+        except ShapeError as error:
+            if hint := layout_hint(input_shape):
+                raise ShapeError(f"{error}; {hint}") from error
+            raise
+        self.input_shape: Shape = tuple(map(int, input_shape))
+        if hint := layout_hint(self.input_shape):
+            warn(hint)
         self.loss_layer = SoftmaxWithLoss() if loss is None else loss
         self.threads: int | None = None  # of a CPU: None takes all cores
         self.step = 0  # of training passes so far: names the next dropout masks
+        self._warned = False  # of a batch that is not scaled: once is enough
         self.config: dict[str, Any] = {}  # how to make this network again, where it is one of xpcnn.models
         self._naming = _NAMING[param_names]
         self._use_device(get_device(device))
@@ -148,12 +156,15 @@ class Network:
 
     def _input(self, x: Any) -> Array:
         """x on the network's device and of its dtype. Raises ShapeError where it is not a batch for it."""
-        check_batch(tuple(np.shape(x)), self.input_shape, next(iter(self.nodes)))
+        check_batch(x, self.input_shape, next(iter(self.nodes)))
+        if not self._warned and unscaled(x):
+            self._warned = True
+            warn_unscaled("a uint8 batch", "give x / 255.0")
         return self.device.asarray(x, self.dtype)
 
     def labels(self, t: Any, N: int) -> Array:
         """Labels of N samples on the network's device; what is there already is not moved again."""
-        t = t if hasattr(t, "dtype") else np.asarray(t)
+        t = t if hasattr(t, "dtype") else as_labels(t)
         check_labels(t, N, self.output_shape[0])  # here, while they are still on the host
         return self.device.asarray(t)
 

@@ -3,7 +3,7 @@ import tomllib
 
 import pytest
 
-from xpcnn.cli.config import DEFAULTS, merge, read_config, recipe, save_every, write_config
+from xpcnn.cli.config import DEFAULTS, image_size, merge, read_config, recipe, save_every, write_config
 from xpcnn.errors import ConfigError
 from xpcnn.models import make_model
 from xpcnn.schedules import make_schedule
@@ -139,3 +139,32 @@ def test_recipes_are_whole_configurations(name):
 def test_an_unknown_recipe():
     with pytest.raises(ConfigError, match="best, fast"):
         recipe("slow")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_are_finite(value):
+    with pytest.raises(ConfigError, match="lr is a finite number"):
+        merge({"train": {"lr": value}})
+
+
+def test_digits_without_end():
+    """int refuses more than 4,300 of them with a ValueError of its own."""
+    for text in ("9" * 5000, "9" * 5000 + "s"):
+        with pytest.raises(ConfigError, match="--save-every"):
+            save_every(text)
+    for text in ("9" * 5000, "5x" + "9" * 5000):
+        with pytest.raises(ConfigError, match="--image-size") as caught:
+            image_size(text)
+        assert len(str(caught.value)) < 300
+
+
+def test_strangers_files(toml):
+    for text, reason in (
+        ("[train]\nlr = " + "[" * 5000, "nested too deep"),
+        ("[train]\nseed = 0x" + "f" * 5000, "64 bits"),
+        ("[data]\nname = [[1]]", "got a list"),
+        ('["\\u001b[2J"]', r"\[\[2J\] is not one of the tables"),
+    ):
+        with pytest.raises(ConfigError, match=reason) as caught:
+            read_config(toml(text))
+        assert str(caught.value).isprintable()

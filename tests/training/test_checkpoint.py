@@ -8,7 +8,8 @@ from xpcnn.errors import CheckpointError
 from xpcnn.formats.safetensors import load_safetensors, save_safetensors
 from xpcnn.layers import affine
 from xpcnn.models import SimpleConvNet
-from xpcnn.training.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
+from xpcnn.training import checkpoint
+from xpcnn.training.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint, versions
 
 
 def make(epochs=3, units=4, optimizer="adam", layers=None):
@@ -36,7 +37,8 @@ def test_round_trip_holds_everything(saved):
         assert arrays[name].dtype == a.dtype
         assert arrays[name].shape == a.shape
         assert arrays[name].tobytes() == a.tobytes()
-    assert values == {**want_values, "model": trainer.network.config}
+    beside = {"model": trainer.network.config, "data": trainer.fingerprints, "versions": versions(trainer.network)}
+    assert values == {**want_values, **beside}
     assert [file.name for file in path.parent.iterdir()] == ["a.ckpt"]  # nothing left beside it
 
 
@@ -142,6 +144,26 @@ def test_another_network_or_optimizer_is_refused(saved, other, message):
         load_checkpoint(path, make(**other))
 
 
+@pytest.mark.parametrize("what", ["x_train", "t_train", "x_test", "t_test", "dtype", "no test data"])
+def test_other_data_is_refused(saved, what):
+    path, _ = saved
+    rng = np.random.default_rng(0)
+    arrays = {"x_train": rng.normal(size=(12, 3)).astype(np.float32), "t_train": np.arange(12) % 2}
+    arrays |= {"x_test": arrays["x_train"].copy(), "t_test": arrays["t_train"].copy()}
+    if what == "dtype":
+        arrays["x_train"] = arrays["x_train"].astype(np.float64)
+    elif what == "no test data":
+        del arrays["x_test"], arrays["t_test"]
+    else:
+        arrays[what][5] = 1 - arrays[what][5]
+    network = Sequential([affine(4), "tanh", affine(2)], (3,), seed=1)
+    other = Trainer(network, **arrays, mini_batch_size=5, optimizer="adam", verbose=False)
+    part = "training" if what.endswith("train") or what == "dtype" else "test"
+    with pytest.raises(CheckpointError, match=rf"a\.ckpt: the {part} data is not what this run began with: it was"):
+        load_checkpoint(path, other)
+    assert other.step_count == 0
+
+
 def test_a_failed_write_leaves_the_old_file(saved, monkeypatch):
     path, trainer = saved
     good = path.read_bytes()
@@ -150,3 +172,31 @@ def test_a_failed_write_leaves_the_old_file(saved, monkeypatch):
         save_checkpoint(path, trainer)
     assert path.read_bytes() == good
     json.dumps(read_checkpoint(path)[1])
+
+
+def forged(path, change):
+    """A checkpoint with other values under a checksum that is right."""
+    arrays, metadata = load_safetensors(path)
+    values = json.loads(metadata["values"])
+    text = change(values) or json.dumps(values)
+    save_safetensors(path, arrays, {**metadata, "values": text, "sha256": checkpoint._checksum(arrays, text)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda values: "[" * 50_000, "nested too deep"),
+        (lambda values: "[1]", "is a list, not a table"),
+        (lambda values: "{", "not JSON"),
+        (lambda values: values.pop("epoch") and None, "does not hold the state of such a run"),
+        (lambda values: values.update(history=5), "does not hold the state of such a run"),
+        (lambda values: values.update(epoch=-1), "its epoch is -1"),
+        (lambda values: values.update(step_count=float("nan")), "its step_count is nan"),
+        (lambda values: values.update(right="many"), "its right is 'many'"),
+    ],
+)
+def test_values_made_on_purpose(saved, change, message):
+    path, _ = saved
+    forged(path, change)
+    with pytest.raises(CheckpointError, match=rf"a\.ckpt.*{message}"):
+        load_checkpoint(path, make())

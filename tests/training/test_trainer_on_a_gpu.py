@@ -37,12 +37,12 @@ def _data(shape: tuple[int, ...], N: int = 44) -> tuple[np.ndarray, np.ndarray]:
     return rng.integers(0, 256, (N, *shape), dtype=np.uint8), rng.integers(0, 10, N)
 
 
-def _trainer(name: str, device: Any, **how: Any) -> Trainer:
+def _trainer(name: str, device: Any, average: float | None = None, **how: Any) -> Trainer:
     make, shape = _MODELS[name]
     x, t = _data(shape)
     common: dict[str, Any] = {"mini_batch_size": 8, "optimizer": "adam", "scale": 1 / 255, "verbose": False}
     net = make(seed=1, device=device, **how)
-    return Trainer(net, x, t, x[:9], t[:9], epochs=3, train_accuracy="running", **common)
+    return Trainer(net, x, t, x[:9], t[:9], epochs=3, train_accuracy="running", average=average, **common)
 
 
 @pytest.mark.parametrize("name", _MODELS)
@@ -96,6 +96,22 @@ def test_the_same_seed_trains_to_the_same_network_on_both(cuda: CudaDevice, name
         apart = abs(asnumpy(there.network.arrays()[key]) - a)
         assert np.median(apart) <= 1e-5, key
     assert there.history.rows[0]["train_acc"] == pytest.approx(here.history.rows[0]["train_acc"], abs=1.5 / 44)
+
+
+def test_averages_are_kept_on_the_device_without_waiting() -> None:
+    with installed():
+        trainer = _trainer("batch norm", "cuda", average=0.9)
+        seen = _second_epoch(trainer)
+        assert not seen.syncs
+        assert seen.host_to_device.number == seen.device_to_host.number == seen.allocations.number == 0
+        here = _trainer("batch norm", "cpu", average=0.9)
+        here.epochs = 1
+        here.train()
+        there = _trainer("batch norm", "cuda", average=0.9)
+        there.epochs = 1
+        there.train()
+        for key, a in here.network.arrays().items():
+            np.testing.assert_allclose(asnumpy(there.network.arrays()[key]), a, rtol=0, atol=2e-3, err_msg=key)
 
 
 def test_a_model_moves_between_machines(device: Device, tmp_path: Path) -> None:

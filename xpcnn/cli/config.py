@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
+import math
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -12,8 +13,21 @@ import tomli_w
 
 from xpcnn.atomic import atomic_write
 from xpcnn.errors import ConfigError
+from xpcnn.formats.limits import one_line, shown
+from xpcnn.formats.tables import read_toml
 
-__all__ = ["DEFAULTS", "image_size", "merge", "read_config", "recipe", "run_config", "save_every", "write_config"]
+__all__ = [
+    "DEFAULTS",
+    "checked",
+    "image_size",
+    "make_folder",
+    "merge",
+    "read_config",
+    "recipe",
+    "run_config",
+    "save_every",
+    "write_config",
+]
 
 # The whole layout of config.toml; None (left out in TOML) means: as the part itself decides.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -35,6 +49,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "weight_decay": None,
         "clip_norm": None,
         "schedule": "constant",
+        "average": None,
         "label_smoothing": 0.0,
         "patience": None,
         "seed": 0,
@@ -42,28 +57,30 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "device": "auto",
         "threads": None,
         "save_every": None,
+        "keep": 2,
     },
 }
-_WHOLE = ("epochs", "batch_size", "seed", "threads", "patience")
-_REALS = ("lr", "weight_decay", "clip_norm", "label_smoothing")
+_WHOLE = ("epochs", "batch_size", "seed", "threads", "patience", "keep")
+_REALS = ("lr", "weight_decay", "clip_norm", "average", "label_smoothing")
 _WORDS = {"data": ("name", "dir", "augment", "source"), "train": ("optimizer", "schedule", "dtype", "device")}
 
 
 def read_config(path: Path) -> dict[str, dict[str, Any]]:
     """The tables of a TOML file. Raises ConfigError, with file and reason, for a file or word that will not do."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
+    return checked(read_toml(path), path)
+
+
+def checked(tables: dict[str, Any], path: Path) -> dict[str, dict[str, Any]]:
+    """The tables, read from `path`, once their names and texts are seen to be right; else ConfigError."""
     for name, table in tables.items():
         if name not in DEFAULTS or not isinstance(table, dict):
-            raise ConfigError(f"{path}: [{name}] is not one of the tables [{'], ['.join(DEFAULTS)}]")
+            raise ConfigError(f"{path}: [{one_line(name)}] is not one of the tables [{'], ['.join(DEFAULTS)}]")
         unknown = sorted(set(table) - set(DEFAULTS[name]))
         if unknown and name != "model":  # a model's arguments are checked by the model
-            raise ConfigError(f"{path}: [{name}] knows {', '.join(DEFAULTS[name])}; not {', '.join(unknown)}")
+            raise ConfigError(f"{path}: [{name}] knows {', '.join(DEFAULTS[name])}; not {one_line(', '.join(unknown))}")
         for key in _WORDS.get(name, ()):
             if not isinstance(table.get(key, ""), str):
-                raise ConfigError(f"{path}: [{name}] {key} is a text in quotes, got {table[key]!r}")
+                raise ConfigError(f"{path}: [{name}] {key} is a text in quotes, got {shown(table[key])}")
     return tables
 
 
@@ -90,14 +107,17 @@ def merge(*layers: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]
     whole = {**{key: train[key] for key in _WHOLE}, "a model's seed": merged["model"].get("seed")}
     for key, number in whole.items():
         if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
-            raise ConfigError(f"{key} is a whole number, got {number!r}")
+            raise ConfigError(f"{key} is a whole number, got {shown(number)}")
     for key in _REALS:
-        if train[key] is not None and (not isinstance(train[key], int | float) or isinstance(train[key], bool)):
-            raise ConfigError(f"{key} is a number, got {train[key]!r}")
+        number = train[key]
+        if number is not None and (not isinstance(number, int | float) or isinstance(number, bool)):
+            raise ConfigError(f"{key} is a number, got {shown(number)}")
+        if number is not None and not math.isfinite(number):
+            raise ConfigError(f"{key} is a finite number, got {shown(number)}")
     data = merged["data"]
     image_size(data["image_size"])
     if not isinstance(data["colour"], bool | None):
-        raise ConfigError(f"colour is true or false, got {data['colour']!r}")
+        raise ConfigError(f"colour is true or false, got {shown(data['colour'])}")
     return merged
 
 
@@ -113,13 +133,18 @@ def run_config(source: Path) -> dict[str, dict[str, Any]]:
 
 def write_config(path: Path, config: Mapping[str, Mapping[str, Any]]) -> None:
     """Writes a configuration as TOML, whole or not at all, making its folder; what is None is left out."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot make the run folder {path.parent}: {error.strerror or error}") from error
+    make_folder(path.parent)
     tables = {name: {k: v for k, v in table.items() if v is not None} for name, table in config.items()}
     with atomic_write(path) as file:
         tomli_w.dump(tables, file)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a run folder and those above it, where they are missing. Raises ConfigError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the run folder {folder}: {error.strerror or error}") from error
 
 
 def save_every(text: str | int | None) -> tuple[int | None, float | None]:
@@ -128,11 +153,11 @@ def save_every(text: str | int | None) -> tuple[int | None, float | None]:
         return None, None
     word = str(text).strip().lower()
     seconds = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    if word[:-1].isdecimal() and word[-1:] in seconds and int(word[:-1]):
+    if re.fullmatch("[0-9]{1,9}[smh]", word) and int(word[:-1]):
         return None, int(word[:-1]) * seconds[word[-1]]
-    if word.isdecimal() and int(word):
+    if re.fullmatch("[0-9]{1,18}", word) and int(word):
         return int(word), None
-    raise ConfigError(f"--save-every is a number of steps such as 500 or a time such as 30s or 5m, got {text!r}")
+    raise ConfigError(f"--save-every is a number of steps such as 500 or a time such as 30s or 5m, got {shown(text)}")
 
 
 def image_size(text: str | int | None) -> tuple[int, int] | None:
@@ -140,7 +165,6 @@ def image_size(text: str | int | None) -> tuple[int, int] | None:
     if text is None:
         return None
     sides = [] if isinstance(text, bool) else str(text).strip().lower().split("x")
-    # isascii: isdecimal alone lets other scripts' digits through, and int takes them.
-    if len(sides) in (1, 2) and all(side.isascii() and side.isdecimal() and int(side) for side in sides):
+    if len(sides) in (1, 2) and all(re.fullmatch("[0-9]{1,9}", side) and int(side) for side in sides):
         return int(sides[0]), int(sides[-1])
-    raise ConfigError(f"--image-size is a side such as 64 or height and width such as 48x64, got {text!r}")
+    raise ConfigError(f"--image-size is a side such as 64 or height and width such as 48x64, got {shown(text)}")

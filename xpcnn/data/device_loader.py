@@ -50,7 +50,7 @@ class DeviceLoader:
     def _room(self, key: Any, shape: tuple[int, ...], dtype: Any) -> Array:
         """The first rows of a buffer for a whole batch."""
         if key not in self._rooms:
-            whole = (self.loader.batch_size, *shape[1:])
+            whole = (min(self.loader.batch_size, len(self.loader.x)), *shape[1:])
             self._rooms[key] = self.device.xp.empty(whole, dtype=dtype)
         return self._rooms[key][: shape[0]]
 
@@ -107,7 +107,7 @@ class DeviceLoader:
             for name, a in zip("xt", batch, strict=True):
                 pinned = slot.pinned.get(name)
                 if pinned is None or pinned.shape[1:] != a.shape[1:]:
-                    whole = (self.loader.batch_size, *a.shape[1:])
+                    whole = (min(self.loader.batch_size, len(self.loader.x)), *a.shape[1:])
                     pinned = slot.pinned[name] = cupyx.empty_pinned(whole, dtype=a.dtype)
                 np.copyto(pinned[: len(a)], a)
                 room = self._room((name, number % 2), a.shape, a.dtype)

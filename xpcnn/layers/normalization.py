@@ -6,6 +6,7 @@ from xpcnn.device import Array, get_array_module
 from xpcnn.errors import ConfigError, ShapeError
 from xpcnn.layers.base import Context, GradientAttribute, Layer, ParameterAttribute, Shape
 from xpcnn.ops import reference
+from xpcnn.ops.geometry import whole
 
 __all__ = ["BatchNormalization", "LocalResponseNormalization"]
 
@@ -90,9 +91,9 @@ class LocalResponseNormalization(Layer):
 
     def __init__(self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0) -> None:
         super().__init__()
-        if size < 1:
+        if whole(size, "the number of channels looked at", least=0) < 1:
             raise ConfigError(f"local response normalisation looks at 1 channel or more, got size={size}")
-        self.size, self.alpha, self.beta, self.k = size, float(alpha), float(beta), float(k)
+        self.size, self.alpha, self.beta, self.k = int(size), float(alpha), float(beta), float(k)
 
     def output_shape(self, *shapes: Shape) -> Shape:
         if len(shapes[0]) != 3:

@@ -21,7 +21,7 @@ from xpcnn.layers.merge import Add, Concatenate
 from xpcnn.layers.normalization import BatchNormalization, LocalResponseNormalization
 from xpcnn.layers.pooling import GlobalAveragePooling, Pooling
 from xpcnn.layers.shape import Flatten
-from xpcnn.ops.geometry import IntPair, PadLike, pair
+from xpcnn.ops.geometry import IntPair, PadLike, pair, whole
 
 __all__ = [
     "WORDS",
@@ -68,12 +68,13 @@ def conv(
 ) -> Spec:
     """A Convolution of `filters` filters of `size` (int or (h, w)); the number of channels is inferred."""
     FH, FW = pair(size, "the filter size")
+    filters = whole(filters, "the number of filters")
 
     def build(shapes: tuple[Shape, ...], make: Maker) -> Layer:
         if len(shapes[0]) != 3:
             raise ShapeError(f"wanted pictures (C, H, W), got {shapes[0]}")
         C = shapes[0][0]
-        if groups < 1 or C % groups or filters % groups:
+        if whole(groups, "groups", least=0) < 1 or C % groups or filters % groups:
             raise ShapeError(f"groups={groups} must divide the {C} channels that arrive and the {filters} filters")
         W = make.weight((filters, C // groups, FH, FW), C // groups * FH * FW, filters // groups * FH * FW, init)
         b = make.constant((filters,), 0.0) if bias else None
@@ -84,6 +85,7 @@ def conv(
 
 def affine(units: int, bias: bool = True, init: How = "auto") -> Spec:
     """An Affine layer of `units` outputs; the number of inputs is inferred, pictures are flattened."""
+    units = whole(units, "the number of units")
 
     def build(shapes: tuple[Shape, ...], make: Maker) -> Layer:
         D = math.prod(shapes[0])

@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
 from numbers import Integral
 
-from xpcnn.errors import ShapeError
+from xpcnn.device import CpuDevice
+from xpcnn.errors import ConfigError, ShapeError
 
-__all__ = ["IntPair", "PadLike", "check_pool_pad", "output_size", "pair", "quad", "window_output"]
+__all__ = [
+    "IntPair",
+    "PadLike",
+    "check_pool_pad",
+    "check_size",
+    "output_size",
+    "pair",
+    "quad",
+    "whole",
+    "window_output",
+]
 
 IntPair = int | Sequence[int]
 PadLike = int | Sequence[int]
 
+_ADDRESSES = 2**63 - 1
+_LEAST_ITEM = 2  # bytes of float16, the smallest number that layers work with
+
 
 def _whole(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def whole(value: object, name: str, least: int = 1) -> int:
+    """`value` as an int. Raises ConfigError for anything that is not a whole number of at least `least`."""
+    if not _whole(value) or int(value) < least:  # type: ignore[call-overload]
+        raise ConfigError(f"{name} is one of the whole numbers from {least} on, got {value!r}")
+    return int(value)  # type: ignore[call-overload, no-any-return]
 
 
 def pair(value: IntPair, name: str, least: int = 1) -> tuple[int, int]:
@@ -35,6 +58,32 @@ def quad(pad: PadLike) -> tuple[int, int, int, int]:
     return int(values[0]), int(values[1]), int(values[2]), int(values[3])
 
 
+@functools.cache
+def _host_memory() -> int:
+    """Bytes of memory that this machine has; where the system does not tell, as many as there can be."""
+    return CpuDevice().memory().get("total", _ADDRESSES)
+
+
+def check_size(shape: Sequence[int], itemsize: int, what: str, host: bool = True) -> None:
+    """Raises ShapeError, before any memory is taken, for an array that cannot be.
+
+    Its bytes must be countable in 63 bits, and on the host (a GPU says by itself what it has no room for) no more
+    than the machine has.
+    """
+    size = math.prod(shape) * itemsize
+    most = _host_memory() if host else _ADDRESSES
+    if size > most:
+        there = f"this machine has {_amount(most)}" if most < _ADDRESSES else "more than there are addresses"
+        raise ShapeError(
+            f"{what} of shape {tuple(shape)} would take {_amount(size)}, {there}; "
+            "take smaller pictures, batches or layers, less pad or a larger stride"
+        )
+
+
+def _amount(size: int) -> str:
+    return f"{size / 2**30:,.1f} GiB" if size < 1000 * 2**30 else f"{size // 2**30:,} GiB"
+
+
 def output_size(size: int, window: int, stride: int = 1, pad: int = 0, dilation: int = 1) -> int:
     """Number of window positions along one axis; `pad` is the sum over both of its sides (book, section 7.2.4)."""
     return (size + pad - dilation * (window - 1) - 1) // stride + 1
@@ -43,7 +92,7 @@ def output_size(size: int, window: int, stride: int = 1, pad: int = 0, dilation:
 def window_output(
     size: tuple[int, int], window: tuple[int, int], stride: IntPair, pad: PadLike, dilation: IntPair = 1
 ) -> tuple[int, int]:
-    """(OH, OW) for pictures of `size` (H, W). Raises ShapeError where not even one window fits."""
+    """(OH, OW) for pictures of `size` (H, W). Raises ShapeError where not even one window fits, or nothing at all."""
     window = pair(window, "window")
     stride_h, stride_w = pair(stride, "stride")
     dilation_h, dilation_w = pair(dilation, "dilation")
@@ -56,6 +105,7 @@ def window_output(
             f"a window of {spread[0]}x{spread[1]} does not fit a picture of {size[0]}x{size[1]} padded to "
             f"{size[0] + top + bottom}x{size[1] + left + right}; use a larger picture, more pad or a smaller window"
         )
+    check_size((size[0] + top + bottom, size[1] + left + right), _LEAST_ITEM, "one padded channel")
     return out_h, out_w
 
 

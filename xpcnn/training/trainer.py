@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from xpcnn.training.averaging import Averaging
 from xpcnn.training.callbacks.base import Callback
 from xpcnn.training.callbacks.nan_guard import NanGuard
 from xpcnn.training.callbacks.progress import Progress
+from xpcnn.training.checks import check_samples, check_scale
+from xpcnn.training.fingerprint import fingerprint
 from xpcnn.training.history import History
 
 __all__ = ["Trainer"]
@@ -78,12 +81,16 @@ class Trainer:
             raise ConfigError(f'train_accuracy is "evaluated" or "running", got {train_accuracy!r}')
         if (x_test is None) != (t_test is None):
             raise DataError("x_test and t_test go together: give both or neither")
-        _check_pairs("train", x_train, t_train)
+        check_samples("train", x_train, t_train, network)
+        if x_test is not None:
+            check_samples("test", x_test, t_test, network)
+        check_scale({"x_train": x_train, "x_test": x_test}, scale)
         self.network = network if device is None else network.to(get_device(device))
         self.averaging = None if average is None else Averaging(self.network, average)
         self.epochs, self.mini_batch_size, self.seed = int(epochs), int(mini_batch_size), int(seed)
         common: dict[str, Any] = {"scale": scale, "dtype": self.network.dtype.name, "batch_size": self.mini_batch_size}
         self.loader = Loader(x_train, t_train, seed=seed, augment=augment, prefetch=prefetch, **common)
+        self._data = {"training": (x_train, t_train)}
         first = slice(evaluate_sample_num_per_epoch)
         self._batches = on_device(self.loader, self.network.device)
         self._train_eval: Batches | None = None
@@ -92,9 +99,9 @@ class Trainer:
             self._train_eval = on_device(evaluated, self.network.device)
         self._test_eval: Batches | None = None
         if x_test is not None:
-            _check_pairs("test", x_test, t_test)
             evaluated = Loader(x_test[first], t_test[first], shuffle=False, prefetch=0, **common)
             self._test_eval = on_device(evaluated, self.network.device)
+            self._data["test"] = (evaluated.x, evaluated.t)
         if isinstance(optimizer, Optimizer):
             self.optimizer = optimizer
         else:
@@ -216,6 +223,11 @@ class Trainer:
 
     # -- all that a resumed run needs ------------------------------------------------------------------------------
 
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """A word for the training data and one for the test data, as they were when first asked for."""
+        return {part: fingerprint(x, t) for part, (x, t) in self._data.items()}
+
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """(arrays, JSON-ready values) from which `load_state` continues to the same bits; all of it copies."""
         self._read_losses()
@@ -293,8 +305,3 @@ def _check_numbers(**numbers: Any) -> None:
     for name, n in numbers.items():
         if not hasattr(n, "__index__") or isinstance(n, bool) or n < 1:
             raise ConfigError(f"{name} is a whole number of at least 1, got {n!r}")
-
-
-def _check_pairs(which: str, x: Any, t: Any) -> None:
-    if len(x) != len(t) or len(x) == 0:
-        raise DataError(f"x_{which} and t_{which} are as long as each other and not empty, got {len(x)} and {len(t)}")

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from xpcnn import Sequential, Trainer
+from xpcnn.errors import ConfigError, TrainingError
 from xpcnn.layers import affine
 from xpcnn.training.callbacks import Callback, Checkpoints
 from xpcnn.training.callbacks import checkpoints as module
@@ -51,7 +52,7 @@ def test_last_is_written_after_every_epoch(tmp_path):
     watch = Watch(tmp_path)
     make(Checkpoints(tmp_path), watch, epochs=2).train()
     assert watch.seen == [None, None, None, None, 4, 4, 4, 4, 4, 8]
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["best.ckpt", "last.1.ckpt", "last.ckpt"]
     values = read_checkpoint(tmp_path / "last.ckpt")[1]
     assert (values["epoch"], values["batch"], len(values["history"])) == (2, 0, 2)
 
@@ -138,3 +139,75 @@ def test_best_holds_the_parameters_of_its_epoch(tmp_path):
     arrays = read_checkpoint(tmp_path / "best.ckpt")[0]
     for name, a in two.network.params.items():
         assert a.tobytes() == arrays[f"network/{name}"].tobytes()
+
+
+def test_the_last_ones_are_kept_in_their_order(tmp_path):
+    make(Checkpoints(tmp_path, keep=3), epochs=5).train()
+    epochs = {path.name: read_checkpoint(path)[1]["epoch"] for path in tmp_path.glob("last*")}
+    assert epochs == {"last.ckpt": 5, "last.1.ckpt": 4, "last.2.ckpt": 3}
+
+
+@pytest.mark.parametrize("keep", [0, -1])
+def test_none_kept_is_refused(tmp_path, keep):
+    with pytest.raises(ConfigError, match=f"at least 1, got {keep}"):
+        Checkpoints(tmp_path, keep=keep)
+
+
+def test_a_state_is_written_once(tmp_path):
+    keeper = Checkpoints(tmp_path, every_steps=2)
+    trainer = make(Stop(6), keeper)
+    trainer.train()
+    before = (tmp_path / "last.ckpt").stat().st_ino
+    keeper.save(trainer)
+    assert (tmp_path / "last.ckpt").stat().st_ino == before
+    assert keeper.saved_step == 6
+    assert read_checkpoint(tmp_path / "last.1.ckpt")[1]["step_count"] == 4
+
+
+@pytest.mark.parametrize("after", ["best.ckpt", ".last.ckpt.new"])
+def test_killed_between_the_two_it_comes_to_the_same_best(tmp_path, monkeypatch, after):
+    """Whichever of them was written last, the run goes on to a best.ckpt of the right epoch."""
+    figures = [0.5, 0.9, 0.7]
+    own = module.save_checkpoint
+
+    class Killed(BaseException):
+        pass
+
+    def save(path, trainer, config):
+        own(path, trainer, config)
+        if path.name == after and trainer.epoch == 2:
+            raise Killed
+
+    monkeypatch.setattr(module, "save_checkpoint", save)
+    with pytest.raises(Killed):
+        make(Pretend("test_acc", figures), Checkpoints(tmp_path)).train()
+    monkeypatch.undo()
+    resumed = make(Pretend("test_acc", figures), Checkpoints(tmp_path))
+    load_checkpoint(tmp_path / "last.ckpt", resumed)
+    assert resumed.epoch == 1
+    resumed.train()
+    assert read_checkpoint(tmp_path / "best.ckpt")[1]["epoch"] == 2
+
+
+def test_the_configuration_is_kept(tmp_path):
+    config = {"train": {"epochs": 2, "lr": None}, "data": {"name": "tiny"}}
+    make(Checkpoints(tmp_path, config=config), epochs=1).train()
+    for name in ("last.ckpt", "best.ckpt"):
+        assert read_checkpoint(tmp_path / name)[1]["config"] == {"train": {"epochs": 2}, "data": {"name": "tiny"}}
+
+
+def test_a_folder_that_vanishes_ends_the_run(tmp_path):
+    class Vanish(Callback):
+        def on_step_end(self, trainer):
+            if trainer.step_count == 6:
+                (tmp_path / "r").rename(tmp_path / "elsewhere")
+
+    (tmp_path / "r").mkdir()
+    trainer = make(Vanish(), Checkpoints(tmp_path / "r"))
+    with pytest.raises(TrainingError, match="best.ckpt|last.ckpt.*does not exist"):
+        trainer.train()
+    resumed, whole = make(Checkpoints(tmp_path / "elsewhere")), make()
+    load_checkpoint(tmp_path / "elsewhere/last.ckpt", resumed)
+    resumed.train()
+    whole.train()
+    assert resumed.train_loss_list == whole.train_loss_list

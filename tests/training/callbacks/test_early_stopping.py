@@ -108,3 +108,14 @@ def test_a_resumed_run_stops_where_the_whole_one_does():
     resumed = make(epochs=10)
     resumed.load_state(*begun.state())
     assert len(resumed.train()) == 4
+
+
+def test_resumed_after_it_stopped_it_stays_stopped():
+    done = make(epochs=10)
+    done.train()
+    resumed = make(epochs=10)
+    resumed.load_state(*done.state())
+    assert len(resumed.train()) == 4
+    assert resumed.stop_reason == done.stop_reason
+    # Called again, as a person would to go on in spite of it, it waits for the next epoch's figure.
+    assert len(resumed.train()) == 5

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from xpcnn import Sequential, Trainer
-from xpcnn.errors import ConfigError
+from xpcnn.errors import TrainingError
 from xpcnn.layers import affine
 from xpcnn.training.callbacks import Callback, MetricsFiles
 
@@ -98,5 +98,45 @@ def test_after_a_resume_the_file_is_that_of_an_uninterrupted_run(tmp_path, step)
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(ConfigError, match="does not exist"):
+    with pytest.raises(TrainingError, match="does not exist"):
         make(tmp_path / "missing").train()
+
+
+@pytest.mark.parametrize("names", [("metrics.csv",), ("metrics.jsonl",), ("metrics.csv", "metrics.jsonl")])
+def test_rows_beyond_the_checkpoint_are_dropped_before_the_first_step(tmp_path, names):
+    """Also half a line, as a program that appends might have left; and where the checkpoint has no epoch yet."""
+    first = make(tmp_path, epochs=2)
+    first.train()
+    state = first.state()
+    want = {name: (tmp_path / name).read_bytes() for name in ("metrics.csv", "metrics.jsonl")}
+    for held, trainer in ((2, make(tmp_path)), (0, make(tmp_path))):
+        for name in names:
+            with open(tmp_path / name, "ab") as file:
+                file.write(b'3,9,0.1,"half')
+        if held:
+            trainer.load_state(*state)
+        trainer.callbacks.append(Look(tmp_path))
+        trainer.train()
+        seen = trainer.callbacks[-1].seen
+        if held:
+            assert seen == want
+        else:
+            assert seen["metrics.csv"] == want["metrics.csv"].splitlines(keepends=True)[0]
+            assert seen["metrics.jsonl"] == b""
+
+
+class Look(Callback):
+    """The files as they are when the first step begins."""
+
+    def __init__(self, folder):
+        self.folder, self.seen = folder, None
+
+    def on_pass_end(self, trainer, x, t, loss):
+        if self.seen is None:
+            self.seen = {path.name: path.read_bytes() for path in self.folder.iterdir()}
+
+
+def test_a_new_run_has_no_files_before_its_first_epoch(tmp_path):
+    look = Look(tmp_path)
+    make(tmp_path, epochs=1, callbacks=[look]).train()
+    assert look.seen == {}

@@ -4,7 +4,8 @@ import pytest
 from xpcnn import Sequential, Trainer
 from xpcnn.errors import TrainingError
 from xpcnn.layers import Affine, affine, dropout
-from xpcnn.training.callbacks import Callback, NanGuard
+from xpcnn.training.callbacks import Callback, Checkpoints, MetricsFiles, NanGuard
+from xpcnn.training.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in.*:RuntimeWarning")  # these runs overflow on purpose
 
@@ -95,13 +96,14 @@ def test_names_the_parameter(value):
 
 @pytest.mark.parametrize("value", [np.nan, -np.inf])
 def test_names_the_batch(value):
-    x, _ = data()
-    x[7, 2] = value
-    good = LastGood()
-    message = fail(make([good], x=x))
+    def augment(x, rng):
+        x[0, 2] = value  # given such samples, a Trainer is not even made
+        return x
+
+    message = fail(make([], augment=augment))
+    assert "step 1 (epoch 1)" in message
     assert "the batch itself holds NaN or infinity" in message
     assert "look at the data" in message
-    assert all(np.isfinite(a).all() for a in good.params.values())
 
 
 def test_a_layer_behind_dropout_is_found_too():
@@ -135,7 +137,7 @@ def test_looks_only_every_so_many_steps_where_asked():
     def spoil(network):
         network.params["last.W"][...] = np.nan
 
-    trainer = make([SpoilBefore(3, spoil)])
+    trainer = make([SpoilBefore(3, spoil)], mini_batch_size=2)  # ten steps an epoch
     trainer.callbacks[0] = NanGuard(every=4)  # it looks at steps 1, 5, 9, ...
     assert "step 5" in fail(trainer)
 
@@ -152,3 +154,58 @@ def test_guards_single_steps_too():
     with pytest.raises(TrainingError, match=r"step 1.*parameter first\.W"):
         trainer.step(x, t)
     assert trainer.step_count == 0
+
+
+class SpoilAfter(Callback):
+    """Does something to the trainer after step `step`, before anything else looks at it."""
+
+    def __init__(self, step, act):
+        self.step, self.act = step, act
+
+    def on_step_end(self, trainer):
+        if trainer.step_count == self.step:
+            self.act(trainer)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_epochs_last_step_is_seen_before_its_figures_are_told(value, tmp_path):
+    """No further step comes whose loss would show it."""
+
+    def spoil(trainer):
+        trainer.network.params["last.W"][0, 1] = value
+
+    trainer = make([SpoilAfter(9, spoil), MetricsFiles(tmp_path), Checkpoints(tmp_path)])
+    message = fail(trainer)
+    assert "parameter last.W holds NaN or infinity after step 9" in message
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 1 + 2
+    assert read_checkpoint(tmp_path / "last.ckpt")[1]["step_count"] == 6
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "adagrad"])
+def test_an_optimizer_whose_squares_overflow(optimizer):
+    """g**2 leaves float32 from g = 2e19 on: the parameter is finite, and will never change again."""
+
+    trainer = make([], optimizer=optimizer, optimizer_param={"lr": 0.01})
+    own = trainer.optimizer.update
+
+    def update(params, grads):
+        if trainer.step_count == 1:
+            grads["last.b"][...] = 1e30
+        own(params, grads)
+
+    trainer.optimizer.update = update
+    message = fail(trainer)
+    assert all(np.isfinite(a).all() for a in trainer.network.params.values())
+    assert "the optimizer's " in message
+    assert "last.b holds NaN or infinity after step 3" in message
+
+
+def test_a_state_that_is_not_finite_is_not_saved_in_mid_epoch(tmp_path):
+    def spoil(trainer):
+        trainer.network.params["first.b"][0] = np.nan
+
+    trainer = make([SpoilAfter(2, spoil), Checkpoints(tmp_path, every_steps=1)])
+    assert "parameter first.b holds NaN or infinity after step 2" in fail(trainer)
+    arrays, values = read_checkpoint(tmp_path / "last.ckpt")
+    assert values["step_count"] == 1
+    assert np.isfinite(arrays["network/first.b"]).all()

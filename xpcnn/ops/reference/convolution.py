@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from xpcnn.device import Array, get_array_module
 from xpcnn.errors import ShapeError
-from xpcnn.ops.geometry import IntPair, PadLike, pair, quad, window_output
+from xpcnn.ops.geometry import IntPair, PadLike, check_size, pair, quad, window_output
 
 __all__ = ["col2im", "conv2d_backward", "conv2d_forward", "fold", "im2col", "unfold", "window_slices"]
 
@@ -37,7 +39,9 @@ def padded(x: Array, pad: PadLike, value: float = 0.0) -> Array:
     if not (top or left or bottom or right):
         return x
     N, C, H, W = x.shape
-    y = get_array_module(x).full((N, C, H + top + bottom, W + left + right), value, dtype=x.dtype)
+    xp, shape = get_array_module(x), (N, C, H + top + bottom, W + left + right)
+    check_size(shape, x.itemsize, "padded pictures", host=xp is np)
+    y = xp.full(shape, value, dtype=x.dtype)
     y[:, :, top : top + H, left : left + W] = x
     return y
 
@@ -55,8 +59,10 @@ def unfold(
     xp = get_array_module(x)
     N, C, H, W = x.shape
     out_h, out_w = window_output((H, W), (filter_h, filter_w), stride, pad, dilation)
+    shape = (N, C, filter_h, filter_w, out_h, out_w)
+    check_size(shape, x.itemsize, "windows (N, C, FH, FW, OH, OW)", host=xp is np)
     image = padded(x, pad)
-    windows = xp.empty((N, C, filter_h, filter_w, out_h, out_w), dtype=x.dtype)
+    windows = xp.empty(shape, dtype=x.dtype)
     for fh, fw, (rows, columns) in window_slices((filter_h, filter_w), (out_h, out_w), stride, dilation):
         windows[:, :, fh, fw] = image[:, :, rows, columns]
     return windows
@@ -70,7 +76,9 @@ def fold(
     N, C, H, W = input_shape
     _, _, filter_h, filter_w, out_h, out_w = windows.shape
     top, left, bottom, right = quad(pad)
-    image = xp.zeros((N, C, H + top + bottom, W + left + right), dtype=windows.dtype)
+    shape = (N, C, H + top + bottom, W + left + right)
+    check_size(shape, windows.itemsize, "padded pictures", host=xp is np)
+    image = xp.zeros(shape, dtype=windows.dtype)
     for fh, fw, (rows, columns) in window_slices((filter_h, filter_w), (out_h, out_w), stride, dilation):
         image[:, :, rows, columns] += windows[:, :, fh, fw]
     return image[:, :, top : top + H, left : left + W]

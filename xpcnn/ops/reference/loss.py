@@ -47,25 +47,57 @@ def softmax_backward(dout: Array, y: Array, axis: int = -1) -> Array:
 
 
 def check_labels(t: Any, N: int, K: int) -> None:
-    """Raises ShapeError where t is neither N whole numbers of 0..K-1 nor one-hot rows (N, K).
+    """Raises ShapeError where t is neither N whole numbers of 0..K-1 nor rows (N, K), one-hot or of shares of 1.
 
     Only labels on the host are looked at value by value: reading them back from a GPU would stop it.
     """
+    if t.dtype.kind not in "biuf":
+        raise ShapeError(f"labels are whole numbers, or one-hot rows of numbers; got dtype {t.dtype}")
     if t.ndim == 2:
-        if t.shape != (N, K):
-            raise ShapeError(f"one-hot labels for {N} rows of {K} scores have shape {(N, K)}, got {t.shape}")
+        _check_rows(t, N, K)
         return
     if t.shape != (N,):
         raise ShapeError(f"labels for {N} rows have shape ({N},) or one-hot {(N, K)}, got {t.shape}")
     if t.dtype.kind not in "iu":
         raise ShapeError(f"class labels are whole numbers, got dtype {t.dtype}; use t.astype(int), or one-hot rows")
-    if isinstance(t, np.ndarray) and t.size and (int(t.min()) < 0 or int(t.max()) >= K):
-        raise ShapeError(f"labels for {K} classes lie in 0..{K - 1}, got values from {t.min()} to {t.max()}")
+    if not isinstance(t, np.ndarray) or not t.size:
+        return
+    low, high = int(t.min()), int(t.max())
+    if low < 0 or high >= K:
+        hint = f"give the network {high + 1} outputs, or look at the labels" if low >= 0 else "look at the labels"
+        if low == 1 and high == K:
+            hint = "they seem to count from 1, use t - 1"
+        raise ShapeError(f"labels for {K} classes lie in 0..{K - 1}, got values from {low} to {high}; {hint}")
+
+
+def _check_rows(t: Any, N: int, K: int) -> None:
+    if t.shape != (N, K):
+        column = t.shape == (N, 1) and t.dtype.kind in "iu"
+        hint = "; these are class numbers in a column, use t[:, 0]" if column else ""
+        raise ShapeError(f"one-hot labels for {N} rows of {K} scores have shape {(N, K)}, got {t.shape}{hint}")
+    if not isinstance(t, np.ndarray) or not t.size:
+        return
+    sums = t.sum(axis=1, dtype=np.float64)
+    # 1e-3: shares such as 0.1 in float16. NaN fails every comparison.
+    if t.min() >= 0 and t.max() <= 1 and sums.min() >= 1.0 - 1e-3 and sums.max() <= 1.0 + 1e-3:
+        return
+    fits = (t >= 0).all(axis=1) & (t <= 1).all(axis=1) & (abs(sums - 1.0) <= 1e-3)
+    row = int(fits.argmin())
+    raise ShapeError(
+        f"one-hot rows hold a single 1 among zeros, or shares of 0..1 that add up to 1; row {row} goes from "
+        f"{float(t[row].min()):g} to {float(t[row].max()):g} and adds up to {sums[row]:g}; look at how t was made"
+    )
 
 
 def count_right(x: Array, t: Array) -> Array:
-    """How many rows of scores x (N, K) are highest at their label (0-d, on the device). t: (N,) or one-hot (N, K)."""
-    return (x.argmax(axis=1) == (t if t.ndim == 1 else t.argmax(axis=1))).sum()
+    """How many rows of scores x (N, K) are highest at their label (0-d, on the device). t: (N,) or one-hot (N, K).
+
+    A row with a NaN is never right, though argmax names the first NaN.
+    """
+    xp = get_array_module(x, t)
+    best = x.argmax(axis=1)
+    highest = x[xp.arange(len(x)), best]
+    return ((best == (t if t.ndim == 1 else t.argmax(axis=1))) & (highest == highest)).sum()
 
 
 def _check_scores(x: Array, t: Array) -> None:

@@ -10,6 +10,7 @@ __all__ = [
     "batch_norm_backward",
     "batch_norm_forward",
     "batch_statistics",
+    "inverse_deviation",
     "lrn_backward",
     "lrn_forward",
 ]
@@ -20,6 +21,11 @@ def _batch_axes(x: Array) -> tuple[int, ...]:
     if x.ndim not in (2, 4):
         raise ShapeError(f"batch normalisation takes (N, D) or (N, C, H, W), got shape {x.shape}")
     return (0,) if x.ndim == 2 else (0, 2, 3)
+
+
+def inverse_deviation(var: Array, eps: float) -> Array:
+    """1/sqrt(var + eps), but NaN where var is infinite: the 0 would turn every number of the channel into beta."""
+    return 1.0 / get_array_module(var).sqrt(var + eps) + var * 0.0
 
 
 def _per_channel(v: Array, like: Array) -> Array:
@@ -39,8 +45,8 @@ def batch_norm_apply(
     x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float = 1e-5
 ) -> tuple[Array, Array, Array]:
     """Normalises x by the given statistics. Returns y, x_hat (both x's shape) and 1/sqrt(var + eps) (C,)."""
-    xp = get_array_module(x, gamma, beta, mean, var)
-    inverse_std = 1.0 / xp.sqrt(var + eps)
+    get_array_module(x, gamma, beta, mean, var)
+    inverse_std = inverse_deviation(var, eps)
     x_hat = (x - _per_channel(mean, x)) * _per_channel(inverse_std, x)
     return x_hat * _per_channel(gamma, x) + _per_channel(beta, x), x_hat, inverse_std
 

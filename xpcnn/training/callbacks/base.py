@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from xpcnn.errors import ConfigError, TrainingError
 
 if TYPE_CHECKING:  # the trainer imports this file
     from xpcnn.training.trainer import Trainer
 
-__all__ = ["Callback"]
+__all__ = ["Callback", "saving"]
 
 
 class Callback:
@@ -37,3 +41,14 @@ class Callback:
 
     def load_state(self, values: dict[str, Any]) -> None:
         """Takes back what `state` gave ({} where a checkpoint has nothing for it)."""
+
+
+@contextmanager
+def saving() -> Iterator[None]:
+    """Around the writing of a run's files: what fails there ends a run, it is no bad input."""
+    try:
+        yield
+    except ConfigError as error:
+        raise TrainingError(str(error)) from error
+    except OSError as error:
+        raise TrainingError(f"cannot write a file of the run: {error}") from error

@@ -26,6 +26,12 @@ class EarlyStopping(Callback):
         self.patience, self.monitor, self.min_delta = patience, monitor, min_delta
         self.best: float | None = None
         self.waited = 0
+        self._was_done = False  # in the state that was loaded
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        if self._was_done:
+            self._was_done = False  # a further call of `train` is meant to go on
+            self._stop(trainer)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         row = trainer.history[-1]
@@ -37,10 +43,14 @@ class EarlyStopping(Callback):
             return
         self.waited += 1
         if self.waited >= self.patience:
-            trainer.stop_reason = f"{self.monitor} has not improved for {self.patience} epochs"
+            self._stop(trainer)
+
+    def _stop(self, trainer: Trainer) -> None:
+        trainer.stop_reason = f"{self.monitor} has not improved for {self.patience} epochs"
 
     def state(self) -> dict[str, Any]:
         return {"best": self.best, "waited": self.waited}
 
     def load_state(self, values: dict[str, Any]) -> None:
         self.best, self.waited = values.get("best"), values.get("waited", 0)
+        self._was_done = self.waited >= self.patience

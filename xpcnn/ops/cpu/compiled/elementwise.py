@@ -31,7 +31,7 @@ def unpool_ir(FN: int, host: Host, relu: bool) -> str:
     def vector(offset: int, dout: Value, index: Value, y: Value, g: Value) -> None:
         value = f.load(kind, dout, 4 * offset)
         if relu:
-            alive = f.let(f"fcmp ogt {kind} {f.load(kind, y, 4 * offset)}, zeroinitializer")
+            alive = f.let(f"fcmp ugt {kind} {f.load(kind, y, 4 * offset)}, zeroinitializer")
             value = f.let(f"select {flags} {alive}, {kind} {value}, {kind} zeroinitializer")
         winner = f.let(f"zext {small} {f.load(small, index, offset, align=1)} to {whole}")
         for number, down, right in places:

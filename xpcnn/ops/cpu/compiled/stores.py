@@ -32,7 +32,7 @@ def _save_masked(
 ) -> None:
     kind = vector_type(lanes)
     y = f.load(kind, other, 4 * place)
-    alive = f.let(f"fcmp ogt {kind} {y}, zeroinitializer")
+    alive = f.let(f"fcmp ugt {kind} {y}, zeroinitializer")
     # The product with 0 or 1 that the reference takes would turn infinity into NaN; here a dead unit gets 0.
     f.store(kind, f.let(f"select {_flags(kind)} {alive}, {kind} {seen[0]}, {kind} zeroinitializer"), out, 4 * place)
 

@@ -47,6 +47,9 @@ __device__ inline void normalise(const real_t* x, real_t* y, Part part, index_t 
     }
 }
 
+// NaN where the variance is infinite: the 0 would turn every number of the channel into beta.
+__device__ inline sum_t inverse_deviation(sum_t variance, sum_t eps) { return 1 / root(variance + eps) + variance * 0; }
+
 // Training: running = running * keep + batch's * follow; the block with a channel's first part writes it down.
 extern "C" __global__ void bn_train(const real_t* x, const sum_t* gamma, const sum_t* beta, const sum_t* means,
                                     const sum_t* squares, sum_t* running_mean, sum_t* running_var, sum_t* mean_out,
@@ -58,7 +61,7 @@ extern "C" __global__ void bn_train(const real_t* x, const sum_t* gamma, const s
         sum_t mean, variance;
         join_parts(means, squares, part.c, count, parts, &mean, &variance);
         statistics[0] = mean;
-        statistics[1] = 1 / root(variance + eps);
+        statistics[1] = inverse_deviation(variance, eps);
         if (part.from == 0) {
             mean_out[part.c] = mean;
             inverse_std_out[part.c] = statistics[1];
@@ -75,7 +78,7 @@ extern "C" __global__ void bn_test(const real_t* x, const sum_t* gamma, const su
                                    const sum_t* running_var, real_t* y, index_t count, index_t C, index_t P,
                                    index_t parts, sum_t eps, index_t relu) {
     Part part = my_part(count, parts);
-    sum_t inverse_std = 1 / root(running_var[part.c] + eps);
+    sum_t inverse_std = inverse_deviation(running_var[part.c], eps);
     normalise(x, y, part, C, P, running_mean[part.c], inverse_std, gamma[part.c], beta[part.c], relu);
 }
 

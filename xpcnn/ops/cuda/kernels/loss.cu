@@ -63,7 +63,7 @@ extern "C" __global__ void softmax_cross_entropy(const real_t* x, const label_t*
         sum_t loss = known ? -(up(x[label]) - best.value - log_sum) : scale;
         if (smoothing != 0) loss = loss * (1 - smoothing) - (shifted / K - log_sum) * smoothing;
         losses[row] = loss;
-        hits[row] = known && best.at == (index_t)label;
+        hits[row] = known && best.at == (index_t)label && best.value == best.value;  // NaN is never right
         __threadfence();  // the row must be seen before the count is
         last = atomicAdd(done, 1u) == gridDim.x - 1;
     }
