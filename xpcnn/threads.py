@@ -27,7 +27,8 @@ def blas_can_be_held() -> bool:
 
 def blas_architectures() -> set[str]:
     """Which processors the loaded OpenBLAS libraries have chosen their kernels for, in OpenBLAS's words."""
-    return {str(getattr(library, "architecture", "")) for library in _blas().lib_controllers}
+    words = (getattr(library, "architecture", None) for library in _blas().lib_controllers)
+    return {str(word) for word in words if word}  # OpenMP's libraries, and other BLAS, have none
 
 
 def usual_threads() -> int:

@@ -37,10 +37,10 @@ def _data(shape: tuple[int, ...], N: int = 44) -> tuple[np.ndarray, np.ndarray]:
     return rng.integers(0, 256, (N, *shape), dtype=np.uint8), rng.integers(0, 10, N)
 
 
-def _trainer(name: str, device: Any, average: float | None = None, **how: Any) -> Trainer:
+def _trainer(name: str, device: Any, average: float | None = None, optimizer: str = "adam", **how: Any) -> Trainer:
     make, shape = _MODELS[name]
     x, t = _data(shape)
-    common: dict[str, Any] = {"mini_batch_size": 8, "optimizer": "adam", "scale": 1 / 255, "verbose": False}
+    common: dict[str, Any] = {"mini_batch_size": 8, "optimizer": optimizer, "scale": 1 / 255, "verbose": False}
     net = make(seed=1, device=device, **how)
     return Trainer(net, x, t, x[:9], t[:9], epochs=3, train_accuracy="running", average=average, **common)
 
@@ -84,13 +84,14 @@ def test_the_launches_of_a_step_are_those_of_the_plan() -> None:
 
 @pytest.mark.parametrize("name", _MODELS)
 def test_the_same_seed_trains_to_the_same_network_on_both(cuda: CudaDevice, name: str) -> None:
-    here, there = _trainer(name, "cpu"), _trainer(name, cuda)
+    here, there = (_trainer(name, device, optimizer="sgd") for device in ("cpu", cuda))
     for a, b in zip(here.network.params.values(), there.network.params.values(), strict=True):
         np.testing.assert_array_equal(a, asnumpy(b))
     for trainer in (here, there):
         trainer.epochs = 1
         trainer.train()
-    # Six steps of Adam at 1e-3: float32 sums in another order, amplified where a gradient is nearly nothing.
+    # Six plain steps at 0.01 (Adam would make steps of a gradient's rounding): float32 sums in another order,
+    # and a ReLU or a pooling window that falls the other way now and then.
     np.testing.assert_allclose(there.train_loss_list, here.train_loss_list, rtol=2e-3)
     for key, a in here.network.arrays().items():
         apart = abs(asnumpy(there.network.arrays()[key]) - a)

@@ -59,12 +59,15 @@ def load_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray
         with safe_open(os.fspath(path), framework="numpy") as file:
             arrays = {name: own(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 (not a dict)
             metadata = file.metadata() or {}
+        odd = {a.dtype.name for a in arrays.values() if a.dtype.kind not in "fiub"}
+        if odd:  # bfloat16 and the like, where another library has taught NumPy such dtypes
+            raise CheckpointError(f"not a safetensors file of NumPy's own dtypes: it holds {', '.join(sorted(odd))}")
     except CheckpointError as error:
         raise unreadable(path, str(error)) from error
     except (OSError, SafetensorError) as error:
         raise unreadable(path, error) from error
     except Exception as error:  # shapes and dtypes that NumPy lacks come as nearly any exception
-        raise unreadable(path, f"not a safetensors file of NumPy's dtypes: {error}") from error
+        raise unreadable(path, f"not a safetensors file of NumPy's own dtypes: {error}") from error
     return arrays, metadata
 
 
