@@ -95,7 +95,7 @@ def test_the_same_seed_trains_to_the_same_network_on_both(cuda: CudaDevice, name
     np.testing.assert_allclose(there.train_loss_list, here.train_loss_list, rtol=2e-3)
     for key, a in here.network.arrays().items():
         apart = abs(asnumpy(there.network.arrays()[key]) - a)
-        assert np.median(apart) <= 1e-5, key
+        assert np.median(apart) <= 2e-4, key
     assert there.history.rows[0]["train_acc"] == pytest.approx(here.history.rows[0]["train_acc"], abs=1.5 / 44)
 
 
