@@ -16,6 +16,7 @@ from xpcnn import Network, Sequential, Trainer
 from xpcnn.device import CudaDevice, Device, asnumpy
 from xpcnn.layers import affine, batch_norm, conv, dropout, max_pool
 from xpcnn.models import AlexNet, DeepConvNet, SimpleConvNet
+from xpcnn.training.averaging import Averaging
 
 
 def _normed(**how: Any) -> Network:
@@ -113,6 +114,20 @@ def test_averages_are_kept_on_the_device_without_waiting() -> None:
         there.train()
         for key, a in here.network.arrays().items():
             np.testing.assert_allclose(asnumpy(there.network.arrays()[key]), a, rtol=0, atol=2e-3, err_msg=key)
+
+
+def test_averages_of_a_float16_network_are_taken_in_float32(cuda: CudaDevice) -> None:
+    net = _normed(seed=1, device=cuda, dtype="float16")
+    before = {name: asnumpy(a).copy() for name, a in net.arrays().items()}
+    averaging = Averaging(net, 0.9)
+    for a in net.params.values():
+        a += 0.3
+    after = {name: asnumpy(a).copy() for name, a in net.arrays().items()}
+    averaging.follow(step=1)  # share: 1 - 1/11
+    averaging.show()
+    for name, a in net.arrays().items():
+        want = before[name] + (after[name] - before[name]) * np.float32(10 / 11)
+        np.testing.assert_allclose(asnumpy(a), want, rtol=0, atol=1e-6, err_msg=name)  # float16 would be 1e-4 off
 
 
 def test_a_model_moves_between_machines(device: Device, tmp_path: Path) -> None:

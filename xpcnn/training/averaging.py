@@ -35,7 +35,7 @@ class Averaging:
         self._network = network
         self._aside = {name: a.copy() for name, a in network.arrays().items()}  # what the network does not hold
         largest = max((a.size for a in self._aside.values()), default=0)
-        self._scratch = network.device.xp.empty(largest, dtype=network.dtype)
+        self._scratch = network.device.xp.empty(largest, dtype=network.param_dtype)
 
     def follow(self, step: int) -> None:
         """Takes in the values after optimizer step number `step`, counted from 1."""
