@@ -138,10 +138,10 @@ class CudaExecutor(EagerExecutor):
 
     def _add_gradients(self, first: bool) -> None:
         """Adds those of a piece to those of the pieces before."""
+        total = self._total()
         if first:
-            self._total()[...] = self.flat.grads
+            total[...] = self.flat.grads
         else:
-            total = self._total()
             total += self.flat.grads
 
     def _plainly(self, x: Array, t: Array, train: bool, step: int, tally: Tally | None) -> tuple[Array, Array]:

@@ -74,8 +74,8 @@ class Optimizer:
         lr = number("lr", self.lr)
         xp = self._prepare(params, grads)
         self._t += 1
-        together = self._together(xp, params, grads)
         flat = _flat_of(params, grads)
+        together = self._together(xp, params, grads, flat)
         if flat is not None and xp is not np and type(self).launch is not Optimizer.launch:
             update_flat(self, lr, flat, self._joined)
             return
@@ -164,10 +164,9 @@ class Optimizer:
         return xp
 
     def _together(
-        self, xp: ModuleType, params: Mapping[str, Array], grads: Mapping[str, Array]
+        self, xp: ModuleType, params: Mapping[str, Array], grads: Mapping[str, Array], flat: FlatArrays | None
     ) -> list[tuple[Array, ...]]:
         """(parameter, gradient, *state) of each, or one of all where they lie side by side (see FlatArrays)."""
-        flat = _flat_of(params, grads)
         if flat is not None:
             if self._joined_in is not flat:
                 self._joined_in, self._joined = flat, [self._join(xp, flat, params, slot) for slot in self.slots]

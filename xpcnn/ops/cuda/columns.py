@@ -21,6 +21,11 @@ def _geometry(
     return (C, *size, *window, *out, *steps), *out
 
 
+def _layout(N: int, K: int, P: int, pictures_inside: bool) -> tuple[tuple[int, int, int], tuple[int, int]]:
+    """The columns' shape, and how far apart pictures and rows of theirs lie."""
+    return ((K, N, P), (P, N * P)) if pictures_inside else ((N, K, P), (K * P, P))
+
+
 def im2col_nchw(
     x: Array,
     filter_h: int,
@@ -38,7 +43,7 @@ def im2col_nchw(
     N, C, H, W = x.shape
     geometry, OH, OW = _geometry(C, (H, W), (filter_h, filter_w), stride, pad, dilation)
     K, P = C * filter_h * filter_w, OH * OW
-    shape, by = ((K, N, P), (P, N * P)) if pictures_inside else ((N, K, P), (K * P, P))
+    shape, by = _layout(N, K, P, pictures_inside)
     out = output(get_array_module(x), out, shape, x.dtype)
     pixels = N * C * P
     launch("columns", "im2col_nchw", x.dtype, (x, out, pixels, *geometry, *by), threads_wanted=pixels)
@@ -62,7 +67,7 @@ def col2im_nchw(
     N, C, H, W = input_shape
     geometry, OH, OW = _geometry(C, (H, W), (filter_h, filter_w), stride, pad, dilation)
     K, P = C * filter_h * filter_w, OH * OW
-    shape, by = ((K, N, P), (P, N * P)) if pictures_inside else ((N, K, P), (K * P, P))
+    shape, by = _layout(N, K, P, pictures_inside)
     xp = get_array_module(col)
     output(xp, col, shape, col.dtype, "col")
     out = output(xp, out, input_shape, col.dtype)
