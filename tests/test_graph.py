@@ -187,7 +187,7 @@ def test_graphs_that_make_no_sense(items: list[Any], words: str) -> None:
             r"layer 'r' after 'a', 'input': takes 1 input\(s\), got 2",
         ),
         ([conv(4, 3, groups=2)], "layer 'conv1' after 'input': groups=2 must divide the 1 channels"),
-        (["lrn", "flatten", "lrn"], r"layer 'lrn2' after 'flatten1': wanted pictures"),
+        (["lrn", "flatten", "instance_norm"], r"layer 'norm1' after 'flatten1': a channel of \(64,\) is one number"),
     ],
 )
 def test_shapes_that_do_not_fit_name_the_layer(items: list[Any], words: str) -> None:

@@ -156,8 +156,8 @@ def test_sizes_that_are_no_whole_numbers(size: Any) -> None:
         lambda: conv(size, 3),
         lambda: conv(4, size),
         lambda: Sequential([conv(4, 3, groups=size)], (4, 6, 6)),
-        lambda: max_pool(size),
-        lambda: average_pool(size),
+        lambda: Sequential([max_pool(size)], (4, 6, 6)),  # [3] is a size, of sequences
+        lambda: Sequential([average_pool(size)], (4, 6, 6)),
         lambda: Sequential([lrn(size)], (4, 6, 6)),
         lambda: LocalResponseNormalization(size),
         lambda: SimpleConvNet(hidden_size=size),

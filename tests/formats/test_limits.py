@@ -7,7 +7,7 @@ import pytest
 
 from xpcnn.errors import CheckpointError
 from xpcnn.formats import SUFFIXES, load_arrays
-from xpcnn.formats.limits import most_unpacked, not_a_file, one_line, shown
+from xpcnn.formats.limits import is_line, listed, most_unpacked, not_a_file, one_line, shown
 
 
 def test_most_unpacked():
@@ -52,3 +52,15 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path, suffix):
         load_arrays(tmp_path / f"b{suffix}")
     assert not not_a_file(tmp_path)
     assert not not_a_file(tmp_path / "none")
+
+
+def test_names_as_part_of_a_message():
+    assert listed([]) == "nothing"
+    assert listed(["a", "\x1b"]) == "'a', '\\x1b'"
+    assert listed({str(i): i for i in range(1007)}) == "'0', '1', '2', '3', '4' and 1,002 more"
+
+
+def test_what_is_a_line_already():
+    assert is_line("words")
+    assert not is_line("two\nlines")
+    assert not is_line("x" * 601)

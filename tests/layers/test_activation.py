@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from xpcnn.device import Device, asnumpy
+from xpcnn.errors import ShapeError
 from xpcnn.layers import Elu, Layer, LeakyRelu, LogSoftmax, Relu, Sigmoid, Softmax, Tanh
+from xpcnn.ops.gradcheck import check_layer
 
 _POINTS = (-800.0, -20.0, -1.5, -1e-8, 0.0, 1e-8, 0.7, 20.0, 800.0)
 
@@ -74,3 +76,26 @@ def test_softmax_of_huge_scores() -> None:
     x = np.array([[1e4, 0.0, -1e4]], dtype=np.float32)
     assert Softmax().forward(x).tolist() == [[1.0, 0.0, 0.0]]
     assert LogSoftmax().forward(x).tolist() == [[0.0, -1e4, -2e4]]
+
+
+@pytest.mark.parametrize("build", [Softmax, LogSoftmax])
+@pytest.mark.parametrize("axis", [1, -1, (1, 2), (0, 2)])
+def test_softmax_along_several_axes(device: Device, build: type[Layer], axis: int | tuple[int, ...]) -> None:
+    x = np.random.default_rng(1).standard_normal((2, 3, 4))
+    layer = build(axis)
+    y = np.exp(x) / np.exp(x).sum(axis=axis, keepdims=True)
+    found = asnumpy(layer.forward(device.asarray(x)))
+    np.testing.assert_allclose(found, y if build is Softmax else np.log(y), rtol=5e-15, atol=5e-15)
+    assert max(check_layer(layer, device.asarray(x)).values()) < 1e-6
+
+
+@pytest.mark.parametrize("build", [Softmax, LogSoftmax])
+def test_axes_of_a_softmax_in_a_network(build: type[Layer]) -> None:
+    for axis in (1, 2, -1, (1, 2)):
+        assert build(axis).output_shape((3, 4)) == (3, 4)
+    for axis in (0, -3, (0, 1), (1, -3)):
+        with pytest.raises(ShapeError, match="axis 0 is the batch's"):
+            build(axis).output_shape((3, 4))
+    for axis in (3, -4, (1, 3)):
+        with pytest.raises(ShapeError, match="axis -?[34] of an array of 3 axes"):
+            build(axis).output_shape((3, 4))

@@ -11,6 +11,7 @@ from xpcnn import layers
 from xpcnn.errors import ConfigError, ShapeError
 from xpcnn.layers import Spec, affine, average_pool, batch_norm, conv, dropout, lrn, max_pool
 from xpcnn.layers.base import Layer, Shape
+from xpcnn.layers.pooling_nd import PoolingND
 from xpcnn.layers.spec import WORDS, spec_of
 
 
@@ -59,6 +60,27 @@ def test_pools() -> None:
     assert (layer.pool_h, layer.pool_w, layer.stride, layer.pad) == (3, 2, (1, 1), (1, 1, 1, 1))
     layer, _ = _build(average_pool((3, 2), pad=(1, 0), count_pad=False), (1, 4, 4))
     assert (layer.stride, layer.pad, layer.mode, layer.count_pad) == ((3, 2), (1, 0, 1, 0), "average", False)
+
+
+def test_pools_that_hang_over_the_end() -> None:
+    def shown(spec: Spec, *shape: int) -> tuple[Any, ...]:
+        layer, _ = _build(spec, shape)
+        assert isinstance(layer, layers.Pooling)  # the faster way
+        return layer.pad, layer.count_pad, layer.output_shape(shape)
+
+    assert shown(max_pool(3, 2, ceil=True), 1, 8, 7) == ((0, 0, 1, 0), True, (1, 4, 3))
+    assert shown(max_pool(3, 2, pad=1, ceil=True), 1, 8, 7) == ((1, 1, 2, 1), True, (1, 5, 4))
+    assert shown(average_pool(3, 2, ceil=True), 1, 8, 7) == ((0, 0, 1, 0), False, (1, 4, 3))
+    assert shown(average_pool(3, 2, 1, count_pad=False, ceil=True), 1, 8, 7) == ((1, 1, 2, 1), False, (1, 5, 4))
+    assert shown(average_pool(3, 2, 1, ceil=True), 1, 7, 7) == ((1, 1, 1, 1), True, (1, 4, 4))  # none hangs over
+    layer, _ = _build(average_pool(3, 2, 1, ceil=True), (1, 8, 7))  # pads count, what lies beyond them does not
+    assert isinstance(layer, PoolingND)
+    assert layer.output_shape((1, 8, 7)) == (1, 5, 4)
+
+
+def test_pools_over_other_numbers_of_axes() -> None:
+    assert _build(max_pool(2), (3, 9))[0].output_shape((3, 9)) == (3, 4)
+    assert _build(average_pool(2, ceil=True), (3, 9, 4, 2))[0].output_shape((3, 9, 4, 2)) == (3, 5, 2, 1)
 
 
 def test_the_others() -> None:
@@ -114,7 +136,7 @@ def test_specs_and_layers_pass_as_they_are() -> None:
 
 
 def test_things_that_are_no_layer() -> None:
-    with pytest.raises(ConfigError, match="no layer is called 'rleu'; the words are add, batch_norm, concatenate"):
+    with pytest.raises(ConfigError, match="no layer is called 'rleu'; the words are add, batch_norm, "):
         spec_of("rleu")
     with pytest.raises(ConfigError, match="call it: relu"):
         spec_of(layers.Relu)
@@ -143,4 +165,6 @@ def test_sizes_that_make_no_sense() -> None:
     with pytest.raises(ShapeError, match="the filter size"):
         conv(4, 0)
     with pytest.raises(ShapeError, match="the pooling window"):
-        max_pool((2, 2, 2))
+        max_pool((2, 0))
+    with pytest.raises(ShapeError, match="the pooling window .* or 2 of them, got \\(2, 2, 2\\)"):
+        _build(max_pool((2, 2, 2)), (1, 4, 4))

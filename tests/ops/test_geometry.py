@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests import oracles
 from xpcnn.errors import ShapeError
-from xpcnn.ops.geometry import output_size, pair, quad, window_output
+from xpcnn.ops.geometry import check_size, no_larger_than, output_size, pair, quad, window_output
 
 
 @pytest.mark.parametrize(
@@ -114,3 +114,23 @@ def test_senseless_arguments_are_named(argument: str, value: Any) -> None:
     arguments = {"size": (6, 6), "window": (2, 2), "stride": 1, "pad": 0, "dilation": 1} | {argument: value}
     with pytest.raises(ShapeError, match=argument):
         window_output(**arguments)
+
+
+def test_a_limit_to_what_may_be_made() -> None:
+    with no_larger_than(1000):
+        check_size((10, 25), 4, "an array")
+        with no_larger_than(10), pytest.raises(ShapeError, match=r"shape \(11,\) would take 11 bytes, 10 bytes"):
+            check_size((11,), 1, "an array")
+        with pytest.raises(ShapeError, match="1,004 bytes"):
+            check_size((251,), 4, "an array")
+        with pytest.raises(ShapeError, match="4,000 bytes"):  # made on the way to an array without elements
+            check_size((0, 1000), 4, "an array")
+    check_size((0, 1000), 4, "an array")
+    check_size((251,), 4, "an array")
+
+
+@pytest.mark.parametrize("shape", [(2**60,) * 2000, (10**6000,), (2**62,) * 30])
+def test_sizes_that_cannot_be_written_out(shape) -> None:
+    with pytest.raises(ShapeError, match="would take") as caught:
+        check_size(shape, 4, "an array")
+    assert len(str(caught.value)) < 1000

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection
+from itertools import islice
 
-__all__ = ["DEEPEST", "DEFLATION", "most_unpacked", "not_a_file", "one_line", "shown"]
+__all__ = ["DEEPEST", "DEFLATION", "is_line", "listed", "most_unpacked", "not_a_file", "one_line", "shown"]
 
 DEEPEST = 64  # lists in dicts in lists ...: far deeper than any file of ours, far from the end of the stack
 
@@ -47,3 +49,14 @@ def one_line(text: str, length: int = 200) -> str:
     """Words out of a file, or of a library about it, as part of a message: short, without control characters."""
     words = " ".join("".join(c if c.isprintable() else " " for c in text[:length]).split())
     return f"{words}..." if len(text) > length else words
+
+
+def is_line(text: str, length: int = 600) -> bool:
+    """Whether a message is already what `one_line` makes."""
+    return len(text) <= length and text.isprintable()
+
+
+def listed(names: Collection[str], most: int = 5) -> str:
+    """Names out of a file as part of a message: the first ones, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return (", ".join(map(shown, islice(names, most))) or "nothing") + more

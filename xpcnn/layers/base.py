@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload
 
 from xpcnn.device import Array
@@ -19,10 +20,23 @@ class Context:
 
     train: training time or test time. keep: whether a backward will follow. need_dx: whether anybody asks for the
     gradient of the input. seed, stream, step: name this pass's random numbers. first: index in the batch of the
-    piece's first sample. saved, grads: written by the layer.
+    piece's first sample. total: where the rest of the batch is in other processes, adds an array up over all of
+    them; samples: how many the whole batch has then. saved, grads: written by the layer.
     """
 
-    __slots__ = ("first", "grads", "keep", "need_dx", "saved", "seed", "step", "stream", "train")
+    __slots__ = (
+        "first",
+        "grads",
+        "keep",
+        "need_dx",
+        "samples",
+        "saved",
+        "seed",
+        "step",
+        "stream",
+        "total",
+        "train",
+    )
 
     def __init__(
         self,
@@ -34,6 +48,8 @@ class Context:
         stream: int = 0,
         step: int = 0,
         first: int = 0,
+        total: Callable[[Array], Array] | None = None,
+        samples: int = 0,
     ) -> None:
         self.train = train
         self.keep = keep
@@ -42,6 +58,7 @@ class Context:
         self.stream = stream
         self.step = step
         self.first = first
+        self.total, self.samples = total, samples
         self.saved: tuple[Any, ...] | None = None
         self.grads: dict[str, Array] = {}
 

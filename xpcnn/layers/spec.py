@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from functools import partial, wraps
+from typing import Any, ParamSpec, Protocol
 
 from xpcnn.device import Array
 from xpcnn.errors import ConfigError, ShapeError
@@ -19,7 +20,8 @@ from xpcnn.layers.convolution import Convolution
 from xpcnn.layers.dropout import Dropout
 from xpcnn.layers.merge import Add, Concatenate
 from xpcnn.layers.normalization import BatchNormalization, LocalResponseNormalization
-from xpcnn.layers.pooling import GlobalAveragePooling, Pooling
+from xpcnn.layers.pooling import GlobalAveragePooling
+from xpcnn.layers.pooling_nd import Ints, PoolingND, fitted_pooling
 from xpcnn.layers.shape import Flatten
 from xpcnn.ops.geometry import IntPair, PadLike, pair, whole
 
@@ -35,6 +37,7 @@ __all__ = [
     "dropout",
     "lrn",
     "max_pool",
+    "remembered",
     "spec_of",
 ]
 
@@ -48,14 +51,39 @@ class Maker(Protocol):
     def constant(self, shape: Shape, value: float) -> Array: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Spec:
     """A layer to be: `kind` is the stem of its automatic name, `build` makes it from its inputs' shapes."""
 
     kind: str
     build: Callable[[tuple[Shape, ...], Maker], Layer]
+    call: partial[Spec] | None = field(default=None, compare=False)  # what made it, where a `remembered` function did
+
+    def __reduce__(self) -> Any:
+        """For pickle and copy.deepcopy: the call that made it, for `build` is a closure."""
+        return super().__reduce__() if self.call is None else (self.call, ())
+
+    def __repr__(self) -> str:
+        if self.call is None:
+            return f"Spec({self.kind!r})"
+        words = [*map(repr, self.call.args), *(f"{name}={value!r}" for name, value in self.call.keywords.items())]
+        return f"{self.call.func.__name__}({', '.join(words)})"
 
 
+P = ParamSpec("P")
+
+
+def remembered(function: Callable[P, Spec]) -> Callable[P, Spec]:
+    """Lets the Specs that a function of a module makes know their call: so they are shown and pickled."""
+
+    @wraps(function)
+    def make(*args: P.args, **kwargs: P.kwargs) -> Spec:
+        return replace(function(*args, **kwargs), call=partial(make, *args, **kwargs))
+
+    return make
+
+
+@remembered
 def conv(
     filters: int,
     size: IntPair,
@@ -83,6 +111,7 @@ def conv(
     return Spec("conv", build)
 
 
+@remembered
 def affine(units: int, bias: bool = True, init: How = "auto") -> Spec:
     """An Affine layer of `units` outputs; the number of inputs is inferred, pictures are flattened."""
     units = whole(units, "the number of units")
@@ -94,21 +123,33 @@ def affine(units: int, bias: bool = True, init: How = "auto") -> Spec:
     return Spec("affine", build)
 
 
-def max_pool(size: IntPair, stride: IntPair | None = None, pad: PadLike = 0) -> Spec:
-    """A max Pooling of `size` (int or (h, w)); stride None: windows side by side."""
-    pool_h, pool_w = pair(size, "the pooling window")
-    return Spec(
-        "pool", lambda shapes, make: Pooling(pool_h, pool_w, (pool_h, pool_w) if stride is None else stride, pad)
-    )
+@remembered
+def max_pool(size: Ints, stride: Ints | None = None, pad: Ints = 0, ceil: bool = False) -> Spec:
+    """A max pooling of `size` (int or one for each axis); stride None: windows side by side.
+
+    ceil: a last window may hang over the end, so that nothing is left out.
+    """
+    return _pool("max", size, stride, pad, True, ceil)
 
 
-def average_pool(size: IntPair, stride: IntPair | None = None, pad: PadLike = 0, count_pad: bool = True) -> Spec:
-    """An average Pooling of `size` (int or (h, w)); stride None: windows side by side."""
-    pool_h, pool_w = pair(size, "the pooling window")
-    step = (pool_h, pool_w) if stride is None else stride
-    return Spec("pool", lambda shapes, make: Pooling(pool_h, pool_w, step, pad, "average", count_pad))
+@remembered
+def average_pool(
+    size: Ints, stride: Ints | None = None, pad: Ints = 0, count_pad: bool = True, ceil: bool = False
+) -> Spec:
+    """An average pooling of `size` (int or one for each axis); stride None: windows side by side.
+
+    count_pad: whether the pad's zeros count. ceil: a last window may hang over the end; what lies there never counts.
+    """
+    return _pool("average", size, stride, pad, count_pad, ceil)
 
 
+def _pool(mode: str, size: Ints, stride: Ints | None, pad: Ints, count_pad: bool, ceil: bool) -> Spec:
+    step = size if stride is None else stride
+    PoolingND(size, step, pad, 1, mode)  # numbers that make no sense are told where they are written
+    return Spec("pool", lambda shapes, make: fitted_pooling(shapes[0], size, step, pad, 1, mode, count_pad, ceil))
+
+
+@remembered
 def batch_norm(momentum: float = 0.9, eps: float = 1e-5) -> Spec:
     """A BatchNormalization of as many channels as arrive."""
 
@@ -119,11 +160,13 @@ def batch_norm(momentum: float = 0.9, eps: float = 1e-5) -> Spec:
     return Spec("norm", build)
 
 
+@remembered
 def lrn(size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0) -> Spec:
     """A LocalResponseNormalization."""
     return Spec("lrn", lambda shapes, make: LocalResponseNormalization(size, alpha, beta, k))
 
 
+@remembered
 def dropout(ratio: float = 0.5, inverted: bool = True) -> Spec:
     """A Dropout layer; its random numbers come from the network's seed."""
     return Spec("dropout", lambda shapes, make: Dropout(ratio, inverted, seed=0))

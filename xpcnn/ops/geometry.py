@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from numbers import Integral
 
 from xpcnn.device import CpuDevice
@@ -15,6 +17,7 @@ __all__ = [
     "PadLike",
     "check_pool_pad",
     "check_size",
+    "no_larger_than",
     "output_size",
     "pair",
     "quad",
@@ -64,23 +67,54 @@ def _host_memory() -> int:
     return CpuDevice().memory().get("total", _ADDRESSES)
 
 
+# How many bytes an array may have, where a model from a stranger says its shape. It belongs to the thread that set it.
+_most: ContextVar[int | None] = ContextVar("bytes of an array", default=None)
+
+
+@contextmanager
+def no_larger_than(size: int) -> Iterator[None]:
+    """`check_size` inside lets no array have more than `size` bytes."""
+    token = _most.set(size)
+    try:
+        yield
+    finally:
+        _most.reset(token)
+
+
 def check_size(shape: Sequence[int], itemsize: int, what: str, host: bool = True) -> None:
     """Raises ShapeError, before any memory is taken, for an array that cannot be.
 
     Its bytes must be countable in 63 bits, and on the host (a GPU says by itself what it has no room for) no more
-    than the machine has.
+    than the machine has; and no more than `no_larger_than` says.
     """
     size = math.prod(shape) * itemsize
     most = _host_memory() if host else _ADDRESSES
+    limit = _most.get()
+    if limit is not None and (span := math.prod(n or 1 for n in shape) * itemsize) > limit:
+        # As if no axis were 0: on the way to an array without elements others are made, such as its axes' numbers.
+        raise ShapeError(
+            f"{what} of shape {_shown(shape)} would take {_amount(span)}, {_amount(max(limit, 0))} are left for it"
+        )
     if size > most:
         there = f"this machine has {_amount(most)}" if most < _ADDRESSES else "more than there are addresses"
         raise ShapeError(
-            f"{what} of shape {tuple(shape)} would take {_amount(size)}, {there}; "
+            f"{what} of shape {_shown(shape)} would take {_amount(size)}, {there}; "
             "take smaller pictures, batches or layers, less pad or a larger stride"
         )
 
 
+def _shown(shape: Sequence[int]) -> str:
+    """A shape that a file may have made up, in a message: Python refuses to write out numbers that are too long."""
+    if len(shape) > 32 or any(int(n).bit_length() > 256 for n in shape):
+        return f"({len(shape)} axes)"
+    return str(tuple(shape))
+
+
 def _amount(size: int) -> str:
+    if size < 2**27:
+        return f"{size:,} bytes"
+    if size.bit_length() > 256:
+        return "more bytes than there are addresses"
     return f"{size / 2**30:,.1f} GiB" if size < 1000 * 2**30 else f"{size // 2**30:,} GiB"
 
 

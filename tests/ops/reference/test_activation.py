@@ -1,4 +1,4 @@
-"""Element-wise functions against Python's math, their gradients against central differences."""
+"""Activations (of all three files) against Python's math, their gradients against central differences; and dropout."""
 
 from __future__ import annotations
 
@@ -12,12 +12,32 @@ import pytest
 
 from tests import oracles
 from xpcnn.device import Device, asnumpy
-from xpcnn.ops.reference import activation
-from xpcnn.ops.reference.activation import dropout
+from xpcnn.ops import reference
+from xpcnn.ops.reference import dropout
 
 
 def _sigmoid(v: float) -> float:
     return 1.0 / (1.0 + math.exp(-v)) if v >= 0 else math.exp(v) / (1.0 + math.exp(v))
+
+
+def _softplus(v: float) -> float:
+    return max(v, 0.0) + math.log1p(math.exp(-abs(v)))
+
+
+def _gelu(v: float) -> float:
+    return 0.5 * v * math.erfc(-v / math.sqrt(2.0))
+
+
+def _gelu_by_tanh(v: float) -> float:
+    return 0.5 * v * (1.0 + math.tanh(math.sqrt(2.0 / math.pi) * (v + 0.044715 * v**3)))
+
+
+def _selu(v: float) -> float:
+    return 1.0507009873554805 * (v if v > 0 else 1.6732632423543772 * math.expm1(v))
+
+
+def _shrunk(v: float, bias: float, lambd: float) -> float:
+    return v - bias if v > lambd else v + bias if v < -lambd else 0.0
 
 
 @dataclass(frozen=True)
@@ -28,12 +48,10 @@ class Function:
     backward_takes: str  # what backward wants beside dout: the input "x" or the output "y"
 
     def forward(self, x: Any) -> Any:
-        return getattr(activation, f"{self.name}_forward")(x, **self.options)
+        return getattr(reference, f"{self.name}_forward")(x, **self.options)
 
     def backward(self, dout: Any, x: Any, y: Any) -> Any:
-        return getattr(activation, f"{self.name}_backward")(
-            dout, x if self.backward_takes == "x" else y, **self.options
-        )
+        return getattr(reference, f"{self.name}_backward")(dout, x if self.backward_takes == "x" else y, **self.options)
 
 
 FUNCTIONS = [
@@ -44,6 +62,25 @@ FUNCTIONS = [
     Function("elu", lambda v: v if v > 0 else 0.5 * math.expm1(v), {"alpha": 0.5}, "x"),
     Function("sigmoid", _sigmoid, {}, "y"),
     Function("tanh", math.tanh, {}, "y"),
+    Function("celu", lambda v: v if v > 0 else math.expm1(v), {}, "x"),
+    Function("celu", lambda v: v if v > 0 else 2.0 * math.expm1(v / 2.0), {"alpha": 2.0}, "x"),
+    Function("gelu", _gelu, {}, "x"),
+    Function("gelu", _gelu_by_tanh, {"approximate": True}, "x"),
+    Function("mish", lambda v: v * math.tanh(_softplus(v)), {}, "x"),
+    Function("selu", _selu, {}, "x"),
+    Function("selu", lambda v: 1.5 * v if v > 0 else 0.75 * math.expm1(v), {"alpha": 0.5, "gamma": 1.5}, "x"),
+    Function("silu", lambda v: v * _sigmoid(v), {}, "x"),
+    Function("silu", lambda v: v * _sigmoid(1.5 * v), {"alpha": 1.5}, "x"),
+    Function("softplus", _softplus, {}, "x"),
+    Function("clip", lambda v: v, {}, "x"),
+    Function("clip", lambda v: min(max(v, 0.0), 6.0), {"low": 0.0, "high": 6.0}, "x"),
+    Function("clip", lambda v: max(v, -1.5), {"low": -1.5}, "x"),
+    Function("clip", lambda v: min(v, 2.5), {"high": 2.5}, "x"),
+    Function("hard_sigmoid", lambda v: min(max(0.2 * v + 0.5, 0.0), 1.0), {}, "x"),
+    Function("hard_sigmoid", lambda v: min(max(0.5 * v + 0.25, 0.0), 1.0), {"alpha": 0.5, "beta": 0.25}, "x"),
+    Function("hard_swish", lambda v: v * min(max(v / 6.0 + 0.5, 0.0), 1.0), {}, "x"),
+    Function("thresholded_relu", lambda v: v if v > 1.0 else 0.0, {}, "x"),
+    Function("thresholded_relu", lambda v: v if v > -2.0 else 0.0, {"alpha": -2.0}, "x"),
 ]
 each_function = pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f"{f.name}{list(f.options.values())}")
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
