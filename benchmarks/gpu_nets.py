@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 import xpcnn
-from xpcnn.layers import affine, batch_norm, conv
-from xpcnn.models import DeepConvNet, SimpleConvNet
+from xpcnn.layers import affine, conv
+from xpcnn.models import DeepConvNet, ResNet, SimpleConvNet
 
 __all__ = ["NETS", "GpuNet", "ours", "resnet18", "torch_module"]
 
@@ -26,28 +26,8 @@ class GpuNet:
 
 
 def resnet18(shape: tuple[int, int, int] = (3, 32, 32), **how: Any) -> xpcnn.Network:
-    """ResNet-18 for 32x32 pictures: a 3x3 stem without pooling, four groups of two blocks (He et al. 2015)."""
-    entries: list[Any] = [("stem", conv(64, 3, pad=1, bias=False)), ("stem.norm", batch_norm()), ("x0", "relu")]
-    last, channels = "x0", 64
-    for block, (width, stride) in enumerate(
-        ((64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1))
-    ):
-        name, shortcut = f"b{block}", last
-        entries += [
-            (f"{name}.conv1", conv(width, 3, stride=stride, pad=1, bias=False), last),
-            (f"{name}.norm1", batch_norm()),
-            (f"{name}.relu1", "relu"),
-            (f"{name}.conv2", conv(width, 3, pad=1, bias=False)),
-            (f"{name}.norm2", batch_norm()),
-        ]
-        if stride != 1 or width != channels:
-            entries.append((f"{name}.down", conv(width, 1, stride=stride, bias=False), last))
-            entries.append((f"{name}.down.norm", batch_norm()))
-            shortcut = f"{name}.down.norm"
-        entries += [(f"{name}.sum", "add", (f"{name}.norm2", shortcut)), (f"{name}.relu2", "relu")]
-        last, channels = f"{name}.relu2", width
-    entries += [("pool", "global_average_pool"), ("scores", affine(10))]
-    return xpcnn.Network(entries, shape, **how)
+    """ResNet-18 for 32x32 pictures and ten classes."""
+    return ResNet(18, shape, 10, **how)
 
 
 def _layer(width: int) -> Callable[..., xpcnn.Network]:

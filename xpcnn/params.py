@@ -13,14 +13,14 @@ from xpcnn.formats.limits import one_line
 from xpcnn.graph import Node
 from xpcnn.layers.base import Layer
 
-__all__ = ["ArrayView", "book_names", "layer_names", "match_arrays", "state_names"]
+__all__ = ["ArrayView", "book_names", "each_layer", "layer_names", "match_arrays", "state_names"]
 
 Place = tuple[Layer, str]
 
 _MOST_EXTRA = 1000  # names of a file that a message lists
 
 
-def _each_layer(nodes: Mapping[str, Node]) -> dict[str, Layer]:
+def each_layer(nodes: Mapping[str, Node]) -> dict[str, Layer]:
     """Every layer once, by its first node's name: a layer at two nodes has one set of parameters."""
     first: dict[int, str] = {}
     for name, node in nodes.items():
@@ -30,19 +30,19 @@ def _each_layer(nodes: Mapping[str, Node]) -> dict[str, Layer]:
 
 def layer_names(nodes: Mapping[str, Node]) -> dict[str, Place]:
     """Parameters called "layer.parameter", such as "conv1.W"."""
-    return {f"{name}.{p}": (layer, p) for name, layer in _each_layer(nodes).items() for p in layer.params}
+    return {f"{name}.{p}": (layer, p) for name, layer in each_layer(nodes).items() for p in layer.params}
 
 
 def state_names(nodes: Mapping[str, Node]) -> dict[str, Place]:
     """Running statistics called "layer.statistic", such as "norm1.running_mean"."""
-    return {f"{name}.{s}": (layer, s) for name, layer in _each_layer(nodes).items() for s in layer.state}
+    return {f"{name}.{s}": (layer, s) for name, layer in each_layer(nodes).items() for s in layer.state}
 
 
 def book_names(nodes: Mapping[str, Node]) -> dict[str, Place]:
     """Parameters called as in the book: W1, b1, W2, b2, ... in the order of the layers."""
     places: dict[str, Place] = {}
     counts: dict[str, int] = {}
-    for layer in _each_layer(nodes).values():
+    for layer in each_layer(nodes).values():
         for p in layer.params:
             counts[p] = counts.get(p, 0) + 1
             places[f"{p}{counts[p]}"] = (layer, p)

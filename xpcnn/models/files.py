@@ -1,4 +1,4 @@
-"""A network from what a run left behind: its folder, its parameter file or a checkpoint."""
+"""A network from what a run left behind: its folder, its parameter file or a checkpoint; or from an ONNX file."""
 
 from __future__ import annotations
 
@@ -51,13 +51,15 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 def load_model(
     source: str | PathLike[str], model: str | None = None, *, device: str | Device = "cpu", **more: Any
 ) -> Network:
-    """The trained network of `source`: a run folder, a .safetensors, .npz or .pkl file, or a .ckpt.
+    """The trained network of `source`: a run folder, a .safetensors, .npz or .pkl file, a .ckpt, or an .onnx.
 
     model: which of xpcnn.models it is, where the file does not say so itself (the book's .pkl files do not). more:
-    further arguments of the model. Raises CheckpointError for a file that cannot be read or does not fit,
-    ConfigError where no model is known.
+    further arguments of the model (of an .onnx: dtype). Raises CheckpointError for a file that cannot be read or does
+    not fit, ConfigError where no model is known, or where that of an .onnx is no Network that gives a row of scores.
     """
     path = find_parameters(source)
+    if path.suffix.lower() == ".onnx":
+        return _from_onnx(path, model, device, **more)
     arrays, config = _read(path)
     if model is not None:
         config = {"model": model, **({} if config.get("model") != model else config)}
@@ -71,3 +73,22 @@ def load_model(
         network = make_model(config, **{"seed": 0, **more}, device=device)
     network.load_arrays(arrays, source=path)
     return network
+
+
+def _from_onnx(
+    path: Path, model: str | None, device: str | Device, dtype: str | None = None, seed: int = 0, **more: Any
+) -> Network:
+    if model is not None or more:
+        words = ", ".join(filter(None, ["model" if model is not None else "", *more]))
+        raise ConfigError(f"{path} says itself which layers it has; leave out: {words}")
+    from xpcnn.onnx import load  # needs the extra `onnx`
+
+    found = load(path, device, seed=seed)
+    if not isinstance(found, Network):
+        raise ConfigError(
+            f"{path} is not a network from samples to scores: {found.why}; "
+            "xpcnn.onnx.load(path).run({name: array}) calculates what it gives"
+        )
+    if len(found.output_shape) != 1:
+        raise ConfigError(f"{path} gives {found.output_shape} a sample, not a row of scores of classes")
+    return found if dtype is None or found.dtype == dtype else found.copy(dtype)
