@@ -123,6 +123,37 @@ class Function:
         self._open(after)
         return list(new)
 
+    def loop_or_none(
+        self,
+        count: Value,
+        body: Callable[[Value, list[Value]], Sequence[Value]],
+        carry: Sequence[tuple[str, Value]] = (),
+    ) -> list[Value]:
+        """As `loop`, for a count that may be 0."""
+        before, inside, after = self._block, *(self._fresh(stem)[1:] for stem in ("some", "none"))
+        any_ = self.let(f"icmp sgt i64 {count}, 0")
+        self.do(f"br i1 {any_}, label %{inside}, label %{after}")
+        self._open(inside)
+        last = self.loop(count, body, carry)
+        end = self._block
+        self.do(f"br label %{after}")
+        self._open(after)
+        return [
+            self.let(f"phi {kind} [ {first}, %{before} ], [ {new}, %{end} ]")
+            for (kind, first), new in zip(carry, last, strict=True)
+        ]
+
+    def when(self, condition: Value, body: Callable[[], None], otherwise: Callable[[], None] | None = None) -> None:
+        """body() where the i1 `condition` holds, else otherwise(); they give no values."""
+        yes, no, after = (self._fresh(stem)[1:] for stem in ("yes", "no", "after"))
+        self.do(f"br i1 {condition}, label %{yes}, label %{no}")
+        for label, part in ((yes, body), (no, otherwise)):
+            self._open(label)
+            if part is not None:
+                part()
+            self.do(f"br label %{after}")
+        self._open(after)
+
     def _open(self, label: str) -> None:
         self._lines.append(f"{label}:")
         self._block = label

@@ -23,10 +23,10 @@ from xpcnn.ops.cpu.compiled.host import Host, this_host
 from xpcnn.ops.cpu.compiled.ir import Function, Value
 from xpcnn.ops.cpu.compiled.native import compiled
 
-__all__ = ["joined", "program_ir", "thunk_ir"]
+__all__ = ["ENTRY", "joined", "program_ir", "thunk_ir", "write_entry"]
 
 _SLOT = 8
-_ENTRY = 32 * _SLOT
+ENTRY = 32 * _SLOT  # bytes
 _TYPES: dict[Any, tuple[str, str]] = {  # of IR, and of struct
     ctypes.c_int64: ("i64", "q"),
     ctypes.c_void_p: ("ptr", "P"),
@@ -40,21 +40,25 @@ def joined(bounds: Sequence[Bound]) -> Bound:
     if len(calls) < 2 or not all(map(_fits, calls)):
         return Bound(calls, [tuple(bound.arrays) for bound in bounds])
     host = this_host()
-    table = np.zeros(len(calls) * _ENTRY, dtype=np.uint8)
+    table = np.zeros(len(calls) * ENTRY, dtype=np.uint8)
     for number, (kernel, arguments) in enumerate(calls):
-        at = number * _ENTRY
-        kinds = [_TYPES[kind] for kind in kernel.argtypes]  # type: ignore[attr-defined]
-        thunk = _thunk(tuple(ir for ir, _ in kinds), host)
-        struct.pack_into("PP", table.data, at, _address(thunk), _address(kernel))
-        for i, ((_, code), value) in enumerate(zip(kinds, arguments, strict=True)):
-            struct.pack_into(code, table.data, at + (2 + i) * _SLOT, value)
+        write_entry(table, number * ENTRY, kernel, arguments, host)
     return Bound([(_program(host), (table.ctypes.data, len(calls), 0))], (table, *bounds))
+
+
+def write_entry(table: Any, at: int, kernel: Callable[..., None], arguments: Sequence[Any], host: Host) -> None:
+    """Writes a kernel and its arguments into `table` (uint8), ENTRY bytes from `at` on."""
+    kinds = [_TYPES[kind] for kind in kernel.argtypes]  # type: ignore[attr-defined]
+    thunk = _thunk(tuple(ir for ir, _ in kinds), host)
+    struct.pack_into("PP", table.data, at, _address(thunk), _address(kernel))
+    for i, ((_, code), value) in enumerate(zip(kinds, arguments, strict=True)):
+        struct.pack_into(code, table.data, at + (2 + i) * _SLOT, value)
 
 
 def _fits(call: Call) -> bool:
     """Whether it is a compiled kernel, of no more arguments than an entry holds."""
     types = getattr(call[0], "argtypes", None)
-    return types is not None and len(types) <= _ENTRY // _SLOT - 2
+    return types is not None and len(types) <= ENTRY // _SLOT - 2
 
 
 def _address(kernel: Callable[..., None]) -> int:
@@ -88,7 +92,7 @@ def program_ir() -> str:
 
     def entry(_: Value, at: list[Value]) -> list[Value]:
         f.do(f"call void {f.load('ptr', at[0], align=_SLOT)}(ptr {at[0]}, ptr %numbers)")
-        return [f.at(at[0], _ENTRY)]
+        return [f.at(at[0], ENTRY)]
 
     f.loop(count, entry, [("ptr", table)])
     return f.text("nounwind")

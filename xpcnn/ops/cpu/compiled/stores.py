@@ -1,4 +1,4 @@
-"""What a convolution kernel may do with its sums at the store: ReLU, a ReLU's mask, 2x2 max pooling.
+"""What a convolution kernel may do with its sums at the store: ReLU, a ReLU's mask, 2x2 max pooling, a sum.
 
 Each is a function (f, lanes, seen, floor, out, other, place): `seen` are the sums of one vector of filters, one of
 them, or the four of a pooling window; `place` is where they go, in elements from `out` and `other`.
@@ -37,6 +37,26 @@ def _save_masked(
     f.store(kind, f.let(f"select {_flags(kind)} {alive}, {kind} {seen[0]}, {kind} zeroinitializer"), out, 4 * place)
 
 
+def _save_added(f: Function, lanes: int, seen: list[Value], floor: Value, out: Value, other: Value, place: int) -> None:
+    kind = vector_type(lanes)
+    total = f.let(f"fadd {kind} {seen[0]}, {f.load(kind, other, 4 * place)}")
+    f.store(kind, _at_least(f, kind, total, floor), out, 4 * place)
+
+
+def _save_largest(
+    f: Function, lanes: int, seen: list[Value], floor: Value, out: Value, other: Value, place: int
+) -> None:
+    """As _save_pooled, without the index."""
+    kind = vector_type(lanes)
+    best = seen[0]
+    for value in seen[1:]:
+        above = f.let(f"fcmp ugt {kind} {value}, {best}")
+        open_ = f.let(f"fcmp ord {kind} {best}, zeroinitializer")
+        better = f.let(f"and {_flags(kind)} {above}, {open_}")
+        best = f.let(f"select {_flags(kind)} {better}, {kind} {value}, {kind} {best}")
+    f.store(kind, _at_least(f, kind, best, floor), out, 4 * place)
+
+
 def _save_pooled(
     f: Function, lanes: int, seen: list[Value], floor: Value, out: Value, other: Value, place: int
 ) -> None:
@@ -55,4 +75,10 @@ def _save_pooled(
     f.store(small, f.let(f"trunc {whole} {index} to {small}"), other, place, align=1)
 
 
-STORES = {"relu": _save_relu, "mask": _save_masked, "pool": _save_pooled}
+STORES = {
+    "relu": _save_relu,
+    "mask": _save_masked,
+    "pool": _save_pooled,
+    "add": _save_added,
+    "largest": _save_largest,
+}

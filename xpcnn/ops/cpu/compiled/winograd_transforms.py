@@ -29,12 +29,16 @@ class Transforms:
         values = [f.splat(f.load("float", table, 4 * i), lanes) for i in range(len(COEFFICIENTS))]
         self.a, self.b, self.aa, self.bb, self.aaa, self.bbb, self.both = values
 
-    def into(self, x: Value, row: int, pixel: int, v: Value, step: int) -> None:
+    def into(self, x: Value, row: Value | int, pixel: int, v: Value, step: int) -> None:
         """B' d B of 6x6 pixels at x, `row` and `pixel` bytes apart, to 36 places at v, `step` bytes apart."""
+        if isinstance(row, int):
+            lines, down = [x] * 6, [row * r for r in range(6)]
+        else:
+            lines, down = [self.f.at(x, self.f.mul(row, r)) for r in range(6)], [0] * 6
         for points, needed in _TOGETHER:
             halfway: list[dict[int, Value]] = []
             for column in range(6):
-                d = {r: self.f.load(self.kind, x, row * r + pixel * column) for r in needed}
+                d = {r: self.f.load(self.kind, lines[r], down[r] + pixel * column) for r in needed}
                 halfway.append(self._at_points(d, points))
             for p in points:
                 line = self._at_points({c: halfway[c][p] for c in range(6)}, range(6))
