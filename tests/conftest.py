@@ -45,6 +45,15 @@ def cuda() -> Iterator[CudaDevice]:
         yield device
 
 
+@pytest.fixture
+def double() -> Iterator[CudaDevice]:
+    """The double, whatever card may be there: for processes that are threads, which a card's NCCL refuses."""
+    with installed():
+        found = get_device("cuda")
+        assert isinstance(found, CudaDevice)
+        yield found
+
+
 @pytest.fixture(params=["cpu", "cuda"])
 def device(request: pytest.FixtureRequest) -> Iterator[Device]:
     """The CPU, then a real GPU where one is usable, else the double: the same test body runs on both."""

@@ -8,6 +8,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DeviceError",
+    "DistributedError",
     "InputWarning",
     "ShapeError",
     "TrainingError",
@@ -21,6 +22,10 @@ class XpcnnError(Exception):
 
 class DeviceError(XpcnnError):
     """A device that cannot be used, or arrays of two devices meeting in one operation."""
+
+
+class DistributedError(XpcnnError):
+    """Processes that train together and do not agree, or one of which is gone."""
 
 
 class ShapeError(XpcnnError, ValueError):

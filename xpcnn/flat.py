@@ -45,6 +45,11 @@ class FlatArrays:
                 layer.params[name] = view
         self.show_grads()
 
+    def start(self, layer: Layer) -> int:
+        """Where the first of a layer's parameters begins; the layers lie in the order of `layers`."""
+        place = self._places[id(layer), next(iter(layer.params))]
+        return int(place.start)
+
     def view(self, flat: Array, layer: Layer, name: str) -> Array:
         """The part of an array like `params` that belongs to a layer's parameter, in the parameter's shape."""
         return flat[self._places[id(layer), name]].reshape(layer.params[name].shape)

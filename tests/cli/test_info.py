@@ -9,6 +9,8 @@ from xpcnn.data.idx import write_idx
 from xpcnn.device import get_device
 from xpcnn.errors import DeviceError
 
+MPI4PY = "4.1.2"
+
 
 @pytest.fixture
 def lines(run):
@@ -46,7 +48,7 @@ def test_blas_and_its_threads(lines):
 
 def test_devices(lines):
     shown = lines()
-    devices = shown[shown.index("devices") + 1 : shown.index("data")]
+    devices = shown[shown.index("devices") + 1 : shown.index("several processes")]
     assert devices[0].startswith("  cpu: ")
     assert devices[0].count("MB") == 2
     try:
@@ -55,6 +57,31 @@ def test_devices(lines):
         want = f"  cuda: {error}"  # the cause, and what would mend it
     assert devices[1].startswith(want)
     assert len(devices) == 2
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("print('MPICH 5'); print('no')", f"  MPI: MPICH 5 through mpi4py {MPI4PY}"),
+        ("raise SystemExit('it ends')", "  MPI: cannot be used: it ends"),
+        ("import time; time.sleep(9)", "  MPI: does not start within 0.2 s"),
+        (None, '  MPI: none; pip install "xpcnn[mpi]" brings it'),
+    ],
+)
+def test_several_processes(lines, monkeypatch, program, told):
+    monkeypatch.setattr("xpcnn.cli.info.find_spec", lambda name: None if program is None else name)
+    monkeypatch.setattr("xpcnn.cli.info._ASK_MPI", program)
+    monkeypatch.setattr("xpcnn.cli.info.version", lambda name: MPI4PY)
+    monkeypatch.setattr("xpcnn.cli.info._PATIENCE", 0.2 if program and "sleep" in program else 30.0)
+    shown = lines()
+    start = shown.index("several processes")
+    assert shown[start + 1] == told
+    assert shown[start + 2].startswith("  GPUs add up by: ")
+    assert shown[start + 3] == "data"
+
+
+def test_how_gpus_add_up(lines, double):
+    assert "  GPUs add up by: NCCL 2.32.3" in lines()
 
 
 def test_data_that_is_there(lines, tiny_mnist, monkeypatch):

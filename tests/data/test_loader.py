@@ -240,3 +240,35 @@ def test_wrong_places():
     for number in (-1, 6):
         with pytest.raises(ConfigError, match="batches 0 to 5"):
             made.batch(0, number)
+
+
+# -- parts of batches, for several processes -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("augment", [None, lambda x, rng: x + rng.random(x.shape, dtype=np.float32)])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
+def test_the_parts_of_all_ranks_are_the_batches_of_one(ranks, augment):
+    x, t = np.arange(46, dtype=np.uint8).reshape(23, 2), np.arange(23)
+    options = {"batch_size": 7, "seed": 4, "scale": 1 / 255, "augment": augment}
+
+    def part(rank):
+        return lambda n: slice(n * rank // ranks, n * (rank + 1) // ranks)
+
+    whole = list(Loader(x, t, **options).epoch(3))
+    each = [list(Loader(x, t, part=part(rank), **options).epoch(3)) for rank in range(ranks)]
+    assert [len(labels) for _, labels in whole] == [7, 7, 7, 2]
+    for number, (pictures, labels) in enumerate(whole):
+        parts = [batches[number] for batches in each]
+        assert np.concatenate([p for p, _ in parts]).tobytes() == pictures.tobytes()
+        assert all(p.dtype == np.float32 and p.shape[1:] == (2,) for p, _ in parts)
+        assert all((all_labels == labels).all() for _, all_labels in parts)
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_every_third_batch(prefetch):
+    x, t = np.arange(46.0, dtype=np.float32).reshape(23, 2), np.arange(23)
+    loader = Loader(x, t, batch_size=4, prefetch=prefetch)
+    whole = list(loader.epoch(1))
+    for start in (0, 1, 2, 5, 6):
+        found = list(loader.epoch(1, start, 3))
+        assert [labels.tolist() for _, labels in found] == [labels.tolist() for _, labels in whole[start::3]]

@@ -11,6 +11,7 @@ from xpcnn.executors.affine_stage import AffineStage
 from xpcnn.executors.conv_stage import ConvStage
 from xpcnn.executors.grouped_stage import GroupedStage
 from xpcnn.executors.patch_stage import PatchStage, gather_filters
+from xpcnn.executors.pool_stage import PoolStage
 from xpcnn.executors.stages import LayerStage, Workspace
 from xpcnn.layers import affine, average_pool, conv, max_pool
 
@@ -155,7 +156,7 @@ def test_layers_are_joined_only_where_nobody_else_looks():
         dtype="float64",
     )
     kinds = [type(stage) for stage in net.executor.stages]
-    assert kinds == [PatchStage, GroupedStage, LayerStage, AffineStage]
+    assert kinds == [PatchStage, GroupedStage, PoolStage, AffineStage]
     branched = Sequential(
         [("c", conv(4, 3, pad=1)), ("r", "relu"), ("s", "add", ("c", "r")), ("p", max_pool(2))],
         (3, 6, 6),
@@ -163,7 +164,7 @@ def test_layers_are_joined_only_where_nobody_else_looks():
         dtype="float64",
     )
     kinds = [type(stage) for stage in branched.executor.stages]
-    assert kinds == [ConvStage, LayerStage, LayerStage, LayerStage]
+    assert kinds == [ConvStage, LayerStage, LayerStage, PoolStage]
 
 
 def test_filters_are_gathered_from_the_four_corners():

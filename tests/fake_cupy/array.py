@@ -236,5 +236,5 @@ def result(name: str, value: Any, sources: list[ndarray], order: str = "C") -> n
         made = ndarray(value.shape, value.dtype, order=order if order in "CF" else "C")
     np.copyto(made._a, value)
     counts.operation(name)
-    streams.touch([s._memory for s in sources], [made._memory])
+    streams.touch(sources, [made])
     return made

@@ -27,7 +27,8 @@ class Counts:
     host_to_device, device_to_host: copies. allocations: new device arrays (views are none). syncs: waits of the
     host, by cause ("get", "float", "nonzero", "Stream.synchronize", ...). launches: RawKernel launches by kernel
     name. operations: CuPy's own device operations by name; each is at least one launch on a card. matmuls: those
-    of the operations that cuBLAS does.
+    of the operations that cuBLAS does. collectives: NCCL's operations over several processes by name, each of which
+    is a launch; collected: the bytes that this process brought to them.
     """
 
     host_to_device: Amount = field(default_factory=Amount)
@@ -37,6 +38,8 @@ class Counts:
     launches: Counter[str] = field(default_factory=Counter)
     operations: Counter[str] = field(default_factory=Counter)
     matmuls: int = 0
+    collectives: Counter[str] = field(default_factory=Counter)
+    collected: Amount = field(default_factory=Amount)
 
     def __post_init__(self) -> None:
         self._watchers: list[Counts] = []
@@ -75,6 +78,11 @@ class Counts:
     def operation(self, name: str) -> None:
         for c in (self, *self._watchers):
             c.operations[name] += 1
+
+    def collect(self, name: str, nbytes: int) -> None:
+        for c in (self, *self._watchers):
+            c.collectives[name] += 1
+            c.collected.add(nbytes)
 
     def multiplied(self) -> None:
         for c in (self, *self._watchers):

@@ -86,7 +86,7 @@ def call(full: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         multiplied()
     if out is not None:
         counts.operation(name)
-        streams.touch([s._memory for s in sources if s is not out], [out._memory])
+        streams.touch([s for s in sources if s is not out], [out])
         return out
     return device_side(name, value, sources)
 
@@ -109,7 +109,7 @@ def copyto(dst: ndarray, src: Any, casting: str = "same_kind", where: Any = None
     more = {} if where is None else {"where": operand(where)}
     np.copyto(dst._a, operand(src), casting=casting, **more)
     counts.operation("copyto")
-    streams.touch([a._memory for a in arrays_in(src, where)], [dst._memory])
+    streams.touch(arrays_in(src, where), [dst])
 
 
 def from_numpy(function: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -147,7 +147,7 @@ def _method(name: str) -> Any:
             value = getattr(self._a, name)(*map(host_side, args), **{k: host_side(v) for k, v in kwargs.items()})
         if out is not None:
             counts.operation(name)
-            streams.touch([s._memory for s in sources if s is not out], [out._memory])
+            streams.touch([s for s in sources if s is not out], [out])
             return out
         return device_side(name, value, sources)
 
@@ -179,7 +179,7 @@ def _flatten(self: ndarray, order: str = "C") -> ndarray:
 def _sort(self: ndarray, axis: int = -1) -> None:
     self._a.sort(axis)
     counts.operation("sort")
-    streams.touch([self._memory], [self._memory])
+    streams.touch([self], [self])
 
 
 ndarray.reshape, ndarray.transpose, ndarray.flatten, ndarray.sort = _reshape, _transpose, _flatten, _sort

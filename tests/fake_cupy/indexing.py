@@ -57,4 +57,4 @@ def set_item(a: ndarray, key: Any, value: Any) -> None:
     with np.errstate(all="ignore"):  # the device casts without a word
         a._a[tuple(host)] = value_on_host
     counts.operation("setitem")
-    streams.touch([x._memory for x in reads], [a._memory])
+    streams.touch(reads, [a if arrays else get_item(a, key)])

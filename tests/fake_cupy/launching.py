@@ -53,14 +53,15 @@ class Arguments:
     def __init__(self) -> None:
         self.values: list[np.ndarray] = []
         self.arrays: list[tuple[int, ndarray | MemoryPointer]] = []  # (position, what it points into)
-        self.read: list[Memory] = []
-        self.written: list[Memory] = []
+        self.read: list[ndarray | Memory] = []
+        self.written: list[ndarray | Memory] = []
 
     def addresses(self) -> Any:
         return (ctypes.c_void_p * max(len(self.values), 1))(*(value.ctypes.data for value in self.values))
 
     def check_guards(self, after: str) -> None:
-        for memory in dict.fromkeys(self.read + self.written):
+        touched = [a if isinstance(a, Memory) else a._memory for a in self.read + self.written]
+        for memory in dict.fromkeys(touched):
             if not memory.guards_are_whole():
                 memory.mend_guards()
                 raise IllegalAccessError(f"{after} wrote outside of an array of {memory.size} bytes")
@@ -90,8 +91,9 @@ def pack(kernel: str, parameters: list[Parameter], args: Sequence[Any]) -> Argum
         if isinstance(value, (ndarray, MemoryPointer)):
             packed.values.append(np.array([_address(where, parameter, value)], np.uint64))
             packed.arrays.append((i, value))
-            memory = value._memory if isinstance(value, ndarray) else value.mem
-            (packed.read if parameter.const else packed.written).append(memory)
+            # What lies behind a bare address may be all of its allocation.
+            touched = value if isinstance(value, ndarray) else value.mem
+            (packed.read if parameter.const else packed.written).append(touched)
         else:
             packed.values.append(_scalar(where, parameter, value))
     return packed

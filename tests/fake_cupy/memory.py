@@ -83,6 +83,15 @@ class IllegalAccessError(RuntimeError):
 
 TOTAL_BYTES = 80 << 30  # what the double's card says it has
 pool = Pool()
+_places: weakref.WeakValueDictionary[int, Memory] = weakref.WeakValueDictionary()  # by address
+
+
+def memory_at(address: int, size: int) -> Memory:
+    """The allocation in which `size` bytes at this address lie. Raises IllegalAccessError where there is none."""
+    for start, memory in list(_places.items()):
+        if start <= address and address + size <= start + memory.size:
+            return memory
+    raise IllegalAccessError(f"{size} bytes at address {address:#x} do not lie in one array of the device")
 
 
 class Memory:
@@ -90,14 +99,15 @@ class Memory:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.written: tuple[int, int] | None = None  # (stream, operation) of the last write, and of the reads since
-        self.read: list[tuple[int, int]] = []
+        self.accesses: list[tuple[int, int, int, int, bool]] = []  # see streams.touch
         pool.take(self, size)
         raw = np.full(size + 2 * GUARD + ALIGNMENT, UNWRITTEN, dtype=np.uint8)
         start = -(raw.ctypes.data + GUARD) % ALIGNMENT
         self._whole = raw[start : start + size + 2 * GUARD]
         self.bytes = self._whole[GUARD : GUARD + size]
         self.ptr = self.bytes.ctypes.data if size else 0  # CuPy's empty arrays have no address
+        if size:
+            _places[self.ptr] = self
 
     def guards_are_whole(self) -> bool:
         # Comparing words is several times faster than comparing bytes; this runs after every launch.

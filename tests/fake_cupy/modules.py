@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.fake_cupy import array, creation, functions, kernels, memory, pinned, runtime, streams, ufuncs
+from tests.fake_cupy import array, creation, functions, kernels, memory, nccl, pinned, runtime, streams, ufuncs
 from tests.fake_cupy.names import cupy_version, members, names, words
 
 _DTYPES = words(
@@ -122,6 +122,8 @@ def _contents() -> dict[str, dict[str, Any]]:
             **dict.fromkeys(["runtime", "stream", "memory", "pinned_memory", "device", "driver", "compiler"], _BELOW),
         },
         "cupy.cuda.runtime": {name: getattr(runtime, name) for name in _RUNTIME},
+        # Not an attribute of cupy.cuda until it is imported.
+        "cupy.cuda.nccl": {n: getattr(nccl, n) for n in members("cupy.cuda.nccl") if hasattr(nccl, n)},
         "cupy.cuda.stream": _STREAM,
         "cupy.cuda.memory": {**_MEMORY, "OutOfMemoryError": memory.OutOfMemoryError},
         "cupy.cuda.pinned_memory": _PINNED,

@@ -25,8 +25,8 @@ def words(text: str) -> list[str]:
 _FILE = Path(__file__).with_name("names.txt")
 _MODULES = words(
     """
-    cupy cupy.cuda cupy.cuda.compiler cupy.cuda.device cupy.cuda.driver cupy.cuda.memory cupy.cuda.nvrtc
-    cupy.cuda.pinned_memory cupy.cuda.runtime cupy.cuda.stream cupy.fft cupy.lib cupy.lib.stride_tricks
+    cupy cupy.cuda cupy.cuda.compiler cupy.cuda.device cupy.cuda.driver cupy.cuda.memory cupy.cuda.nccl
+    cupy.cuda.nvrtc cupy.cuda.pinned_memory cupy.cuda.runtime cupy.cuda.stream cupy.fft cupy.lib cupy.lib.stride_tricks
     cupy.linalg cupy.random cupy.testing cupyx cupyx.profiler cupyx.time
     """
 )
@@ -34,7 +34,7 @@ _CLASSES = words(
     """
     cupy.ndarray cupy.ufunc cupy.RawKernel cupy.RawModule cupy.cuda.Device cupy.cuda.Event
     cupy.cuda.MemoryPointer cupy.cuda.MemoryPool cupy.cuda.PinnedMemoryPointer cupy.cuda.PinnedMemoryPool
-    cupy.cuda.Stream cupy.random.Generator cupy.random.RandomState
+    cupy.cuda.Stream cupy.cuda.nccl.NcclCommunicator cupy.random.Generator cupy.random.RandomState
     """
 )
 

@@ -31,6 +31,7 @@ _PROPERTIES = {
     "pciBusID": 0,
     "pciDeviceID": 0,
     "pciDomainID": 0,
+    "uuid": b"the double's one",
 }
 
 

@@ -13,6 +13,8 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+
 from tests.fake_cupy.counts import counts
 from tests.fake_cupy.memory import Memory
 from tests.fake_cupy.names import lacking
@@ -193,27 +195,56 @@ def when_host_knows(stream: Stream, then: Callable[[], None]) -> None:
     _waiting.append((stream._number, stream._clock[stream._number], then))
 
 
-def touch(reads: Iterable[Memory], writes: Iterable[Memory], stream: Stream | None = None) -> Stream:
-    """One operation of the current stream; raises RaceError where it is not ordered after what it needs."""
+def touch(reads: Iterable[Any], writes: Iterable[Any], stream: Stream | None = None) -> Stream:
+    """One operation of the current stream; raises RaceError where it is not ordered after what it needs.
+
+    reads, writes: device arrays, whole allocations, or (allocation, first byte, end). Two streams may use different
+    bytes of one allocation. An allocation keeps (first byte, end, stream, operation, written) of each use that a later
+    one may have to come after.
+    """
     stream = current() if stream is None else stream
     operation = stream._begin()
     if not _streams:  # the default stream alone cannot race
         return stream
-    mine = (stream._number, operation)
-    for memory in reads:
-        _check(stream, memory.written, "reads what", "wrote")
-        memory.read = [r for r in memory.read if r[0] != stream._number] + [mine]
-    for memory in writes:
-        _check(stream, memory.written, "writes what", "wrote")
-        for read in memory.read:
-            _check(stream, read, "writes what", "reads")
-        memory.written, memory.read = mine, []
+    for writing, touched in ((False, reads), (True, writes)):
+        for memory, first, end in map(_stretch, touched):
+            _check(stream, memory, first, end, writing)
+            # What lies wholly within this use, and before it, is known by whoever waits for this one.
+            kept = [
+                use
+                for use in memory.accesses
+                if not (first <= use[0] and use[1] <= end and (writing or (use[2] == stream._number and not use[4])))
+            ]
+            memory.accesses = [*kept, (first, end, stream._number, operation, writing)]
     return stream
 
 
-def _check(stream: Stream, access: tuple[int, int] | None, verb: str, other: str) -> None:
-    if access is not None and not stream._knows(*access):
-        raise RaceError(
-            f"stream {stream._number} {verb} stream {access[0]} {other}, and nothing orders them: "
-            "let it wait for an event of that stream"
-        )
+def _stretch(touched: Any) -> tuple[Memory, int, int]:
+    """(allocation, first byte, end) of what an operation uses."""
+    if isinstance(touched, tuple):
+        return touched
+    if isinstance(touched, Memory):
+        return touched, 0, touched.size
+    memory = touched._memory
+    if touched.size == 0:
+        return memory, 0, 0
+    first, end = np.lib.array_utils.byte_bounds(touched._a)
+    return memory, first - memory.ptr, end - memory.ptr
+
+
+def _check(stream: Stream, memory: Memory, first: int, end: int, writing: bool) -> None:
+    for start, stop, number, operation, wrote in memory.accesses:
+        if start < end and first < stop and (writing or wrote) and not stream._knows(number, operation):
+            verb, other = "writes what" if writing else "reads what", "wrote" if wrote else "reads"
+            raise RaceError(
+                f"stream {stream._number} {verb} stream {number} {other}, and nothing orders them: "
+                "let it wait for an event of that stream"
+            )
+
+
+def stream_at(pointer: int) -> Stream:
+    """The stream of that address (`Stream.ptr`)."""
+    for stream in (Stream.null, *_streams):
+        if stream.ptr == pointer:
+            return stream
+    raise RuntimeError("cudaErrorInvalidResourceHandle: invalid resource handle")

@@ -33,7 +33,7 @@ def download(a: ndarray, stream: Any, order: str, out: np.ndarray | None, blocki
             raise ValueError(f"Shape or dtype mismatch: {out.dtype}{out.shape} for {a.dtype}{a.shape}")
         if not (out.flags.c_contiguous or out.flags.f_contiguous):
             raise RuntimeError("`out` must be C-contiguous or F-contiguous")
-    streams.touch([a._memory], [], stream)
+    streams.touch([a], [], stream)
     counts.download(a.nbytes)
     if blocking or out is None or not is_pinned(out):
         # Memory that is not pinned cannot be copied to behind the host's back: the copy waits.
@@ -64,7 +64,7 @@ def upload_into(a: ndarray, arr: np.ndarray, stream: Any) -> None:
 
 def upload(a: ndarray, arr: np.ndarray, stream: Any = None) -> None:
     """One copy from the host, in the stream's order. CuPy copies pageable memory aside first, pinned memory not."""
-    stream = streams.touch([], [a._memory], stream)
+    stream = streams.touch([], [a], stream)
     np.copyto(a._a, arr)
     counts.upload(arr.nbytes)
     if is_pinned(arr) and arr.size:

@@ -55,7 +55,7 @@ class ufunc:
                 raise ValueError(f"Out shape is mismatched: {outs[0].shape}")
             self._numpy(*host, out=tuple(host_outs), casting=casting, **extra)
         counts.operation(self.__name__)
-        streams.touch([a._memory for a in inputs if isinstance(a, ndarray)], [a._memory for a in outs])
+        streams.touch([a for a in inputs if isinstance(a, ndarray)], outs)
         return outs[0] if self.nout == 1 else tuple(outs)
 
     def _copies(self, inputs: list[Any], outs: list[ndarray]) -> None:
@@ -120,7 +120,7 @@ class Matmul(ufunc):
             out._a[...] = value
             made = out
             counts.operation("matmul")
-            streams.touch([a._memory, b._memory], [out._memory])
+            streams.touch([a, b], [out])
         multiplied()
         return made
 

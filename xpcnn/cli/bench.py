@@ -32,7 +32,7 @@ _LEARNING_RATE = 1e-6  # the same arithmetic as any other, but the few batches a
 
 
 def bench(
-    model: Annotated[str, typer.Option("--model", help="simple, deep, lenet5 or alexnet.")] = "simple",
+    model: Annotated[str, typer.Option("--model", help="simple, deep, resnet18, ...: see docs/models.md.")] = "simple",
     batch_size: Annotated[int, typer.Option("--batch-size", help="Samples a step.")] = 100,
     threads: Annotated[int | None, typer.Option(help="Threads of the CPU (all cores).")] = None,
     seconds: Annotated[float, typer.Option(help="For each measurement.")] = 3.0,

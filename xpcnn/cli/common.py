@@ -12,6 +12,8 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 import typer
 
 from xpcnn.cli.config import image_size
+from xpcnn.communication import Communicator
+from xpcnn.communication.choose import own_device
 from xpcnn.data.dataset import Dataset
 from xpcnn.data.registry import NAMES, load_dataset
 from xpcnn.device import Device, get_device
@@ -28,6 +30,7 @@ __all__ = [
     "ModelName",
     "Source",
     "absolute",
+    "be_silent",
     "choose_device",
     "guarded",
     "lasting",
@@ -39,8 +42,8 @@ __all__ = [
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
-Source = Annotated[Path, typer.Argument(help="A run folder, or a file: .safetensors, .npz, .pkl, .ckpt.")]
-ModelName = Annotated[str | None, typer.Option("--model", help="simple, deep, lenet5 or alexnet.")]
+Source = Annotated[Path, typer.Argument(help="A run folder, or a file: .safetensors, .npz, .pkl, .ckpt, .onnx.")]
+ModelName = Annotated[str | None, typer.Option("--model", help="simple, deep, resnet18, ...: see docs/models.md.")]
 DatasetName = Annotated[
     str | None,
     typer.Option("--dataset", help="mnist, fashion-mnist, cifar10, cifar100, mnist-5k, a folder or an .npz file."),
@@ -61,14 +64,25 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+_silent = False  # of several processes that train together, all but the first
+
+
+def be_silent() -> None:
+    """From now on this process says nothing: another one does."""
+    global _silent
+    _silent = True
+
+
 def say(text: str) -> None:
     """A line on standard output."""
-    typer.echo(text)
+    if not _silent:
+        typer.echo(text)
 
 
 def warn(text: str) -> None:
     """A line on standard error."""
-    typer.echo(f"xpcnn: {text}", err=True)
+    if not _silent:
+        typer.echo(f"xpcnn: {text}", err=True)
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
@@ -99,11 +113,15 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def choose_device(name: str | None, gpu: bool, default: str = "cpu") -> Device:
-    """The device that --device or --gpu asks for. Raises ConfigError where they contradict each other."""
+def choose_device(name: str | None, gpu: bool, default: str = "cpu", ranks: Communicator | None = None) -> Device:
+    """The device that --device or --gpu asks for. Raises ConfigError where they contradict each other.
+
+    ranks: the processes that train together, each of which takes a GPU of its own.
+    """
     if gpu and name not in (None, "cuda", "gpu") and not str(name).startswith("cuda:"):
         raise ConfigError(f"--gpu and --device {name} contradict each other; give one of them")
-    return get_device(name or ("cuda" if gpu else default))
+    wanted = name or ("cuda" if gpu else default)
+    return get_device(wanted) if ranks is None else own_device(ranks, wanted)
 
 
 def load_run_data(
@@ -121,6 +139,8 @@ def load_run_data(
     saved = config.get("data", {})
     size, colour = image_size(saved.get("image_size")), saved.get("colour")
     if shape is not None:
+        if len(shape) != 3:
+            raise ConfigError(f"data sets are of pictures (C, H, W); this network takes {shape}")
         size, colour = (shape[1], shape[2]), shape[0] == 3
     data = load_dataset(
         dataset or saved.get("name", "mnist"),

@@ -58,6 +58,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "threads": None,
         "save_every": None,
         "keep": 2,
+        "sync_batch_norm": True,
     },
 }
 _WHOLE = ("epochs", "batch_size", "seed", "threads", "patience", "keep")
@@ -114,6 +115,8 @@ def merge(*layers: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]
             raise ConfigError(f"{key} is a number, got {shown(number)}")
         if number is not None and not math.isfinite(number):
             raise ConfigError(f"{key} is a finite number, got {shown(number)}")
+    if not isinstance(train["sync_batch_norm"], bool):
+        raise ConfigError(f"sync_batch_norm is true or false, got {shown(train['sync_batch_norm'])}")
     data = merged["data"]
     image_size(data["image_size"])
     if not isinstance(data["colour"], bool | None):

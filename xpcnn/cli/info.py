@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 from xpcnn import __version__
 from xpcnn.cli.common import DataDir, say
+from xpcnn.communication.choose import way_here
 from xpcnn.data.registry import find_datasets
-from xpcnn.device import get_device
+from xpcnn.device import Device, get_device
 from xpcnn.errors import DeviceError
 from xpcnn.ops.cpu.compiled import why_not
 from xpcnn.threads import usual_threads
@@ -25,11 +29,31 @@ _PACKAGES = (
     "typer",
     "llvmlite",
     "mlxtend",
+    "mpi4py",
 )
+
+
+_ASK_MPI = "from xpcnn.communication.choose import cuda_aware, mpi_name; print(mpi_name()); print(cuda_aware())"
+_PATIENCE = 30.0  # seconds
 
 
 def _megabytes(count: int | None) -> str:
     return "?" if count is None else f"{count / 2**20:,.0f} MB"
+
+
+def _mpi() -> tuple[str, str]:
+    """What MPI there is, and why it takes no arrays on a GPU; asked in a process of its own, which MPI may end."""
+    if find_spec("mpi4py") is None:
+        return 'none; pip install "xpcnn[mpi]" brings it', "no MPI"
+    try:
+        answer = subprocess.run([sys.executable, "-c", _ASK_MPI], capture_output=True, text=True, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        return f"does not start within {_PATIENCE:g} s", "MPI does not start"
+    lines = answer.stdout.splitlines()
+    if answer.returncode != 0 or len(lines) != 2:
+        last = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return f"cannot be used: {last}", "MPI cannot be used"
+    return f"{lines[0]} through mpi4py {version('mpi4py')}", lines[1]
 
 
 def info(data_dir: DataDir = None) -> None:
@@ -52,12 +76,17 @@ def info(data_dir: DataDir = None) -> None:
     say("devices")
     memory = get_device("cpu").memory()
     say(f"  cpu: {_megabytes(memory.get('free'))} free of {_megabytes(memory.get('total'))}")
+    gpu: Device | None = None
     try:
         gpu = get_device("cuda")
         memory = gpu.memory()
         say(f"  {gpu.name}: {_megabytes(memory['free'])} free of {_megabytes(memory['total'])}")
     except DeviceError as error:
         say(f"  cuda: {error}")
+    say("several processes")
+    name, not_aware = _mpi()
+    say(f"  MPI: {name}")
+    say(f"  GPUs add up by: {'nothing, none is usable' if gpu is None else way_here(not_aware)}")
     say("data")
     found = find_datasets(data_dir)
     for item in found:

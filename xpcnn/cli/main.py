@@ -10,6 +10,7 @@ from xpcnn import __version__
 from xpcnn.cli.bench import bench
 from xpcnn.cli.common import guarded, say
 from xpcnn.cli.evaluate import evaluate
+from xpcnn.cli.export import export
 from xpcnn.cli.info import info
 from xpcnn.cli.plot import plot
 from xpcnn.cli.predict import predict
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (train, evaluate, predict, plot, bench, info):
+for command in (train, evaluate, predict, plot, export, bench, info):
     app.command()(guarded(command))
 
 

@@ -102,10 +102,13 @@ def _word(value: object) -> str:
     return "left out" if value is None else one_line(json.dumps(value), 80)
 
 
-def resume_trainer(trainer: Trainer, saved: Saved, checkpoints: Checkpoints) -> None:
-    """Puts the trainer where the checkpoint's was, and makes last.ckpt that checkpoint if it was another."""
+def resume_trainer(trainer: Trainer, saved: Saved, checkpoints: Checkpoints | None) -> None:
+    """Puts the trainer where the checkpoint's was, and makes last.ckpt that checkpoint if it was another.
+
+    checkpoints: None where another process keeps the folder.
+    """
     restore(trainer, saved.arrays, saved.values, saved.path)
-    now, then = versions(trainer.network), saved.values.get("versions", {})
+    now, then = {**versions(trainer.network), **trainer.team.versions}, saved.values.get("versions", {})
     changed = [
         f"{name} {one_line(str(then.get(name, 'none')), 40)} (now {now.get(name, 'none')})"
         for name in sorted({*now, *then})
@@ -113,6 +116,8 @@ def resume_trainer(trainer: Trainer, saved: Saved, checkpoints: Checkpoints) -> 
     ]
     if then and changed:
         warn(f"the run was saved with {one_line(', '.join(changed), 400)}; it may go on to other bits")
+    if checkpoints is None:
+        return
     for path in saved.damaged:
         warn(f"{path} is now {os.path.basename(set_aside(path))}")
     if saved.path.name == "last.ckpt":

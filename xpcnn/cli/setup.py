@@ -55,4 +55,5 @@ def trainer_arguments(settings: Settings) -> dict[str, Any]:
         "augment": None if augment is None else parse_augment(augment),
         "scale": 1.0 / 255.0,
         "train_accuracy": "running",
+        "sync_batch_norm": train["sync_batch_norm"],
     }

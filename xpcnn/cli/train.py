@@ -34,9 +34,11 @@ from xpcnn.cli.lock import run_lock
 from xpcnn.cli.resume import check_run, clean, find_checkpoint, resume_trainer, resumed_settings
 from xpcnn.cli.setup import make_network, trainer_arguments
 from xpcnn.cli.signals import INTERRUPTED, StopOnSignals
+from xpcnn.cli.together import agree_on_settings, first_of_each_host_first, ranks_of
+from xpcnn.communication import Communicator
 from xpcnn.data.dataset import Dataset
 from xpcnn.device import Device
-from xpcnn.errors import ConfigError, TrainingError
+from xpcnn.errors import ConfigError, DistributedError, TrainingError
 from xpcnn.network import Network
 from xpcnn.training.callbacks import Callback, Checkpoints, EarlyStopping, MetricsFiles
 from xpcnn.training.callbacks.base import saving
@@ -80,6 +82,13 @@ def train(
     recipe_: Annotated[
         str | None, typer.Option("--recipe", help="fast or best: settings that come with xpcnn; flags go over them.")
     ] = None,
+    distributed: Annotated[
+        bool, typer.Option("--distributed", help="Together with all that mpiexec -n N has started.")
+    ] = False,
+    sync_batch_norm: Annotated[
+        bool | None,
+        typer.Option("--sync-batch-norm/--own-batch-norm", help="Over all of them, or each over its part [sync]."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only where things are, and errors.")] = False,
 ) -> None:
     """Train a network on a data set; everything the run is lies in one folder."""
@@ -100,42 +109,49 @@ def train(
             "device": device or ("cuda" if gpu else None),
             "save_every": save_every_,
             "keep": keep,
+            "sync_batch_norm": sync_batch_norm,
         },
     }
     if data_dir is not None:
         flags["data"]["dir"] = str(data_dir.expanduser().absolute())  # found again from any folder
     with StopOnSignals() as signals, ExitStack() as held:
-        saved = None
+        ranks = held.enter_context(ranks_of(distributed))
+        first, saved = ranks.rank == 0, None
         if resume is not None:
-            check_run(resume)
-            _hold(held, resume)
-            saved = find_checkpoint(resume)
+            if first:
+                check_run(resume)
+                _hold(held, resume)
+                saved = find_checkpoint(resume)
+            saved = ranks.from_first(saved)
             settings = resumed_settings(resume, saved, flags, {"config": config, "recipe": recipe_, "out": out})
         else:
             settings = merge(recipe(recipe_) if recipe_ else {}, read_config(config) if config else {}, flags)
-        choice = choose_device(settings["train"]["device"], gpu)
+        agree_on_settings(ranks, settings)
+        choice = choose_device(settings["train"]["device"], gpu, ranks=ranks)
         limit_threads(settings["train"]["threads"])
         settings["data"]["name"] = absolute(settings["data"]["name"])
-        data = load_run_data(settings)
+        data = first_of_each_host_first(ranks, lambda: load_run_data(settings))
         network = make_network(settings, data, choice)
         settings["model"] = {**network.config, "seed": network.seed}
         settings["data"] |= lasting(settings["data"]["name"], data)
-        folder = resume or _new_folder(out, settings)
+        folder = resume or ranks.from_first(_new_folder(out, settings) if first else None)
         steps, seconds = save_every(settings["train"]["save_every"])
         checkpoints = Checkpoints(folder, steps, seconds, settings["train"]["keep"], settings)
         callbacks = [signals, *_patience(settings), MetricsFiles(folder), checkpoints]
-        trainer = _trainer(settings, network, data, callbacks, quiet)
+        trainer = _trainer(settings, network, data, callbacks, quiet, ranks if distributed else False)
+        trainer.team.agree(trainer)
         # Only now, when nothing is wrong with them; a resumed run may have more epochs.
-        if resume is None:
+        if resume is None and first:
             make_folder(folder)
             _hold(held, folder)
             _check_new(folder)  # by now another process may have made it
         elif saved is not None:
-            resume_trainer(trainer, saved, checkpoints)
-        write_config(folder / "config.toml", settings)
+            resume_trainer(trainer, saved, checkpoints if first else None)
+        if first:
+            write_config(folder / "config.toml", settings)
         if not quiet:
-            _announce(settings, network, data, trainer, choice)
-        _run(folder, trainer, checkpoints, signals, quiet)
+            _announce(data, trainer, choice)
+        _run(folder, trainer, checkpoints, signals, quiet, first)
 
 
 def _hold(held: ExitStack, folder: Path) -> None:
@@ -163,34 +179,43 @@ def _patience(settings: Mapping[str, Mapping[str, Any]]) -> list[Callback]:
 
 
 def _trainer(
-    settings: Mapping[str, Mapping[str, Any]], network: Network, data: Dataset, callbacks: list[Callback], quiet: bool
+    settings: Mapping[str, Mapping[str, Any]],
+    network: Network,
+    data: Dataset,
+    callbacks: list[Callback],
+    quiet: bool,
+    distributed: bool | Communicator,
 ) -> Trainer:
     arrays = (data.x_train, data.t_train, data.x_test, data.t_test)
-    return Trainer(network, *arrays, **trainer_arguments(settings), verbose=not quiet, callbacks=callbacks)
+    how = trainer_arguments(settings)
+    return Trainer(network, *arrays, **how, verbose=not quiet, callbacks=callbacks, distributed=distributed)
 
 
-def _announce(
-    settings: Mapping[str, Mapping[str, Any]], network: Network, data: Dataset, trainer: Trainer, device: Device
-) -> None:
+def _announce(data: Dataset, trainer: Trainer, device: Device) -> None:
+    network = trainer.network
     parameters = sum(a.size for a in network.params.values())
     say(f"{data.name}: {len(data.x_train):,} training and {len(data.x_test):,} test pictures from {data.source}")
     say(f"{type(network).__name__}: {parameters:,} parameters, {network.dtype}, on {device.name} ({device.why})")
+    if trainer.team.ranks > 1:
+        say(f"{trainer.team.ranks} processes, each with its part of every batch of {trainer.mini_batch_size}")
     if trainer.step_count:
         say(f"going on at epoch {trainer.epoch + 1}, batch {trainer.batch + 1} of {len(trainer.loader)}")
 
 
-def _run(folder: Path, trainer: Trainer, checkpoints: Checkpoints, signals: StopOnSignals, quiet: bool) -> None:
+def _run(
+    folder: Path, trainer: Trainer, checkpoints: Checkpoints, signals: StopOnSignals, quiet: bool, first: bool
+) -> None:
     """Trains and leaves the results; what ends it before its time says what has been kept."""
     try:
         with warnings.catch_warnings():
             # NanGuard says it in one line, with the step and the layer.
             warnings.filterwarnings("ignore", r"(overflow|invalid value|divide by zero) encountered", RuntimeWarning)
             trainer.train()
-        _finish(folder, trainer, checkpoints, quiet)
+        _finish(folder, trainer, checkpoints, quiet, first)
     except MemoryError as error:
         reason = f"out of memory ({str(error) or 'no more to be had'}); try a smaller --batch-size"
         raise TrainingError(reason + _kept(folder, checkpoints)) from error
-    except TrainingError as error:
+    except (DistributedError, TrainingError) as error:
         raise TrainingError(f"{error}{_kept(folder, checkpoints)}") from error
     except (Exception, KeyboardInterrupt):
         if not signals.raised:
@@ -206,8 +231,13 @@ def _kept(folder: Path, checkpoints: Checkpoints) -> str:
     return f"; {path} keeps step {checkpoints.saved_step}, from where xpcnn train --resume {folder} goes on"
 
 
-def _finish(folder: Path, trainer: Trainer, checkpoints: Checkpoints, quiet: bool) -> None:
-    if trainer.stop_reason == INTERRUPTED and trainer.epoch < trainer.epochs:
+def _finish(folder: Path, trainer: Trainer, checkpoints: Checkpoints, quiet: bool, first: bool) -> None:
+    interrupted = trainer.stop_reason == INTERRUPTED and trainer.epoch < trainer.epochs
+    if not first:
+        if interrupted:
+            raise typer.Exit(common.INTERRUPTED)
+        return
+    if interrupted:
         checkpoints.save(trainer)  # the signal may have come after the step's own saving
         warn(f"interrupted; go on with: xpcnn train --resume {folder}")
         raise typer.Exit(common.INTERRUPTED)

@@ -43,9 +43,9 @@ class DeviceLoader:
         size = int(self.loader.x.nbytes) + int(self.loader.t.nbytes)
         return self.loader.augment is None and size <= _SHARE * self.device.memory().get("free", 0)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Array, Array]]:
-        """Batches `start`, start + 1, ... of an epoch."""
-        return self._gathered(epoch, start) if self.resident else self._copied(epoch, start)
+    def epoch(self, epoch: int, start: int = 0, stride: int = 1) -> Iterator[tuple[Array, Array]]:
+        """Batches `start`, start + stride, ... of an epoch."""
+        return self._gathered(epoch, start, stride) if self.resident else self._copied(epoch, start, stride)
 
     def _room(self, key: Any, shape: tuple[int, ...], dtype: Any) -> Array:
         """The first rows of a buffer for a whole batch."""
@@ -56,7 +56,7 @@ class DeviceLoader:
 
     # -- resident --------------------------------------------------------------------------------------------------
 
-    def _gathered(self, epoch: int, start: int) -> Iterator[tuple[Array, Array]]:
+    def _gathered(self, epoch: int, start: int, stride: int) -> Iterator[tuple[Array, Array]]:
         if self._held is None:
             t = self.loader.t
             # The loss kernel's kind of number, once here rather than in each step.
@@ -65,16 +65,17 @@ class DeviceLoader:
         x, t = self._held
         xp, B = self.device.xp, self.loader.batch_size
         order = self.device.asarray(self.loader.order(epoch))
-        for number in range(start, len(self.loader)):
+        for number in range(start, len(self.loader), stride):
             chosen = order[number * B : (number + 1) * B]
+            taken = chosen if self.loader.part is None else chosen[self.loader.part(len(chosen))]
             labels = self._room("labels", (len(chosen), *t.shape[1:]), t.dtype)
-            if x.dtype.name in ROWS and t.ndim == 1 and t.dtype == np.int64:
+            if x.dtype.name in ROWS and t.ndim == 1 and t.dtype == np.int64 and self.loader.part is None:
                 pictures = self._room("x", (len(chosen), *x.shape[1:]), self.loader.dtype)
                 divisor, factor = self._scale(x.dtype)
                 gather_batch(x, t, chosen, pictures, labels, divisor=divisor, factor=factor)
                 yield pictures, labels
             else:
-                rows = xp.take(x, chosen, axis=0, out=self._room("rows", (len(chosen), *x.shape[1:]), x.dtype))
+                rows = xp.take(x, taken, axis=0, out=self._room("rows", (len(taken), *x.shape[1:]), x.dtype))
                 yield self._scaled(rows), xp.take(t, chosen, axis=0, out=labels)
 
     def _scale(self, dtype: np.dtype) -> tuple[float, float]:
@@ -92,14 +93,14 @@ class DeviceLoader:
 
     # -- streamed --------------------------------------------------------------------------------------------------
 
-    def _copied(self, epoch: int, start: int) -> Iterator[tuple[Array, Array]]:
+    def _copied(self, epoch: int, start: int, stride: int) -> Iterator[tuple[Array, Array]]:
         import cupyx
 
         cuda = self.device.xp.cuda
         if self._copying is None:
             self._copying = cuda.Stream(non_blocking=True), (_Slot(cuda), _Slot(cuda))
         copying, slots = self._copying
-        for number, batch in enumerate(self.loader.epoch(epoch, start)):
+        for number, batch in enumerate(self.loader.epoch(epoch, start, stride)):
             slot, computing = slots[number % 2], cuda.get_current_stream()
             arrived = []
             slot.copied.synchronize()  # its pinned memory is free again; two batches ago, so this hardly waits

@@ -30,6 +30,9 @@ class Loader:
     augment: called as augment(x, rng) -> x' of the same shape and dtype, after scaling.
     prefetch: batches that a thread makes ahead; 0 makes each when asked for, without a thread.
     drop_last: leave out the last batch of an epoch where it is smaller.
+    part: where several processes share each batch: called with a batch's number of samples it says which of them are
+    this process's. Batches are then (these samples, all labels). Augmentation changes the whole batch first, so that
+    each sample is what it would be in a single process.
 
     A batch is a function of (seed, epoch, its number) alone: starting in mid-epoch or changing `prefetch` changes
     no bit. Raises ConfigError for wrong options, DataError for arrays that do not fit together.
@@ -48,6 +51,7 @@ class Loader:
         drop_last: bool = False,
         scale: float | None = None,
         dtype: str = "float32",
+        part: Callable[[int], slice] | None = None,
     ) -> None:
         for name, array in (("x", x), ("t", t)):
             if not isinstance(array, np.ndarray):
@@ -64,20 +68,21 @@ class Loader:
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.augment, self.prefetch, self.drop_last = augment, prefetch, drop_last
         self.scale, self.dtype = scale, np.dtype(dtype)
+        self.part = part
 
     def __len__(self) -> int:
         """Batches an epoch."""
         whole, rest = divmod(len(self.x), self.batch_size)
         return whole + bool(rest and not self.drop_last)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Batches `start`, start + 1, ... of an epoch, as (x, t) in new arrays.
+    def epoch(self, epoch: int, start: int = 0, stride: int = 1) -> Iterator[Batch]:
+        """Batches `start`, start + stride, ... of an epoch, as (x, t) in new arrays.
 
         Leaving the iterator early (break, an error, `close()`) ends its thread before going on.
         """
         if epoch < 0 or not 0 <= start <= len(self):
             raise ConfigError(f"epoch {epoch} and start {start} given; epochs begin at 0, start is 0 to {len(self)}")
-        return self._ahead(epoch, start) if self.prefetch else self._plain(epoch, start)
+        return self._ahead(epoch, start, stride) if self.prefetch else self._plain(epoch, start, stride)
 
     def batch(self, epoch: int, number: int) -> Batch:
         """Batch `number` of an epoch on its own, the same bits that `epoch` yields."""
@@ -99,12 +104,14 @@ class Loader:
 
     def _make(self, order: Array, epoch: int, number: int) -> Batch:
         chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
-        x = self._scaled(np.take(self.x, chosen, axis=0))
+        part = slice(None) if self.part is None else self.part(len(chosen))
+        x = self._scaled(np.take(self.x, chosen[part] if self.augment is None else chosen, axis=0))
         if self.augment is not None:
             shape = x.shape
             x = self.augment(x, generator(self.seed, "augment", epoch, number))
             if x.shape != shape or x.dtype != self.dtype:
                 raise DataError(f"augment turned {self.dtype} {shape} into {x.dtype} {x.shape}; it must keep both")
+            x = x[part]
         return x, np.take(self.t, chosen, axis=0)
 
     def _scaled(self, x: Array) -> Array:
@@ -114,16 +121,16 @@ class Loader:
             return np.divide(x, self.divisor, dtype=self.dtype, casting="unsafe")
         return np.multiply(x, self.scale, dtype=self.dtype, casting="unsafe")
 
-    def _plain(self, epoch: int, start: int) -> Iterator[Batch]:
+    def _plain(self, epoch: int, start: int, stride: int) -> Iterator[Batch]:
         order = self.order(epoch)
-        for number in range(start, len(self)):
+        for number in range(start, len(self), stride):
             yield self._make(order, epoch, number)
 
-    def _ahead(self, epoch: int, start: int) -> Iterator[Batch]:
+    def _ahead(self, epoch: int, start: int, stride: int) -> Iterator[Batch]:
         ready: queue.Queue[Any] = queue.Queue(self.prefetch)
         stop = threading.Event()
         thread = threading.Thread(
-            target=_produce, args=(self._plain(epoch, start), ready, stop), name="xpcnn-loader", daemon=True
+            target=_produce, args=(self._plain(epoch, start, stride), ready, stop), name="xpcnn-loader", daemon=True
         )
         thread.start()
         try:

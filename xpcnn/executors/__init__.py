@@ -11,7 +11,7 @@ from xpcnn.executors.cpu import CpuExecutor
 from xpcnn.executors.eager import EagerExecutor
 from xpcnn.graph import Node
 from xpcnn.layers.base import Shape
-from xpcnn.layers.loss import SoftmaxWithLoss
+from xpcnn.layers.loss import Loss
 
 __all__ = ["CpuExecutor", "EagerExecutor", "make_executor"]
 
@@ -19,7 +19,7 @@ __all__ = ["CpuExecutor", "EagerExecutor", "make_executor"]
 def make_executor(
     nodes: Mapping[str, Node],
     input_shape: Shape,
-    loss: SoftmaxWithLoss,
+    loss: Loss,
     seed: int,
     device: Device,
     dtype: np.dtype,

@@ -16,7 +16,10 @@ from typing import TypeVar
 import numpy as np
 
 from xpcnn.device import Array
-from xpcnn.executors.eager import EagerExecutor, Gradients, Visit, deliver
+from xpcnn.executors.eager import EagerExecutor, Visit
+from xpcnn.executors.exchange import HandOver
+from xpcnn.executors.gradients import Gradients, deliver
+from xpcnn.executors.inference.choice import whole_network
 from xpcnn.executors.norm_stage import Meeting
 from xpcnn.executors.passage import Passage, pieces_of, room_for, run_stages
 from xpcnn.executors.plan import piece_size, plan_segments, plan_stages, sample_sizes
@@ -26,7 +29,7 @@ from xpcnn.executors.stages import Job, Workspace
 from xpcnn.executors.tally import Tally
 from xpcnn.graph import INPUT, Node
 from xpcnn.layers.base import Context, Shape
-from xpcnn.layers.loss import SoftmaxWithLoss
+from xpcnn.layers.loss import Loss
 from xpcnn.ops.cpu.compiled import available
 from xpcnn.threads import Crew, one_blas_thread, usual_threads
 
@@ -48,7 +51,7 @@ class CpuExecutor(EagerExecutor):
     def __init__(
         self,
         nodes: Mapping[str, Node],
-        loss: SoftmaxWithLoss,
+        loss: Loss,
         seed: int,
         input_shape: Shape,
         dtype: np.dtype,
@@ -67,6 +70,7 @@ class CpuExecutor(EagerExecutor):
         self._crew = Crew(self.threads - 1)
         self._one_meeting = Lock()  # two passes whose threads meet would wait for each other's threads
         self._couples = any(stage.couples for stage in self.stages)
+        self._whole = whole_network(self.nodes, input_shape, self.stages, self.predict_size, self._crew)
 
     def describe(self) -> str:
         lines = [f"cpu: {self.threads} thread(s)"]
@@ -75,13 +79,15 @@ class CpuExecutor(EagerExecutor):
             lines.append(f"pieces of at most {size}:")
             for stage in segment.stages:
                 lines.append(f"  {' + '.join(node.name for node in stage.nodes)}: {stage.describe()}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *(self._whole.describe() if self._whole else [])])
 
     def predict(
         self, x: Array, train: bool = False, step: int = 0, visit: Visit | None = None, first: int = 0
     ) -> Array:
         if visit is not None or len(x) == 0 or (train and self._couples):
             return super().predict(x, train, step, visit, first)
+        if self._whole is not None and not train:
+            return self._whole.predict(x, max(1, min(self.threads, int(len(x) * self._work / SHARE))))
         threads = self.threads if train else self._threads_for(len(x))
         if threads == 1 and not train and len(x) <= min(FEW, self.predict_size):
             return self._replay(x)
@@ -97,34 +103,63 @@ class CpuExecutor(EagerExecutor):
         return scores
 
     def gradient(
-        self, x: Array, t: Array, train: bool = True, step: int = 0, tally: Tally | None = None
+        self,
+        x: Array,
+        t: Array,
+        train: bool = True,
+        step: int = 0,
+        tally: Tally | None = None,
+        part: slice | None = None,
     ) -> tuple[Array, Array]:
+        if self._whole is not None:
+            self._whole.doubtful = True  # the next thing is a step of the optimizer
         if len(x) == 0 or (self._couples and not train):
-            return super().gradient(x, t, train, step, tally)
-        N = len(x)
+            return super().gradient(x, t, train, step, tally, part)
+        N, whole, first = len(x), len(t), 0 if part is None else part.start
+        hand = None if part is None else self._hand_over(min(self.threads, N))
         scores = room_for(N, self.nodes[-1].shape, x.dtype, self.stages[-1].channels_last)
+
+        of_piece = self.loss.of_batch(t, self.nodes[-1].shape)
 
         def lose(piece: slice, y: Array) -> tuple[float, Array]:
             """The loss's part from these samples, and its gradient."""
-            part = (piece.stop - piece.start) / N
+            weight = (piece.stop - piece.start) / whole
             scores[piece] = y
             ctx = Context(train)
-            loss = float(self.loss.forward_in(ctx, y, t[piece])) * part
-            return loss, self.loss.backward_in(ctx, part)
+            loss = float(of_piece.forward_in(ctx, y, t[first + piece.start : first + piece.stop])) * weight
+            return loss, of_piece.backward_in(ctx, weight)
 
         def work(job: Job, share: slice) -> tuple[float, Gradients]:
-            loss = Passage(self.segments, job, share).there_and_back(x[share], lose)
             grads: Gradients = {}
-            for stage, sums in job.sums.items():
-                grads.update(stage.gradients(sums))
-            return loss, grads
 
-        done = self._each_share(work, N, train, True, step, self.threads)
-        deliver(self.nodes, [grads for _, grads in done])
-        loss = np.asarray(sum(loss for loss, _ in done), dtype=x.dtype)
+            def done(number: int) -> None:
+                for stage in self.segments[number].stages:
+                    if stage in job.sums:
+                        grads.update(stage.gradients(job.sums[stage]))
+                if hand is not None:
+                    hand.done(len(self.segments) - 1 - number, job.thread, grads)
+
+            def between() -> None:
+                if hand is not None and job.thread == 0:
+                    hand.hand_on()
+
+            return Passage(self.segments, job, share).there_and_back(x[share], lose, done, between), grads
+
+        parts = self._each_share(work, N, train, True, step, self.threads, part, whole)
+        loss = sum(loss for loss, _ in parts)
+        if hand is not None:
+            right = int(self.loss.count_right(scores, t[part]) or 0)
+            return self._counted(*hand.finish(loss, right, N / whole), scores, t, tally)
+        deliver(self.nodes, [grads for _, grads in parts])
+        mean = np.asarray(loss, dtype=x.dtype)
         if tally is not None:
-            tally.add(loss, scores, t)
-        return loss, scores
+            tally.add(mean, self.loss.count_right(scores, t), N)
+        return mean, scores
+
+    def _hand_over(self, threads: int) -> HandOver:
+        assert self.exchange is not None
+        back = [[n.name for stage in s.stages[::-1] for n in stage.nodes[::-1]] for s in self.segments[::-1]]
+        return HandOver(self.exchange, self.nodes, threads, back)
 
     def _prepared(self) -> Prepared:
         """For prediction: what the stages prepared the last time, anew where their parameters have changed."""
@@ -153,13 +188,26 @@ class CpuExecutor(EagerExecutor):
             self._replays.append(replays)
 
     def _each_share(
-        self, work: Callable[[Job, slice], R], N: int, train: bool, keep: bool, step: int, threads: int
+        self,
+        work: Callable[[Job, slice], R],
+        N: int,
+        train: bool,
+        keep: bool,
+        step: int,
+        threads: int,
+        part: slice | None = None,
+        whole: int = 0,
     ) -> list[R]:
-        """What `work` gives for each thread's part of the batch; the parts are as equal as can be."""
+        """What `work` gives for each thread's part of the batch; the parts are as equal as can be.
+
+        part: which samples these N are of a batch of `whole` that several processes share.
+        """
+        together = part is not None and self.across is not None
+        first, samples = (0 if part is None else part.start), (whole if together else N)
         threads = min(threads, N)
         shares = [slice(N * i // threads, N * (i + 1) // threads) for i in range(threads)]
         prepared = {stage: stage.prepare(True) for stage in self.stages} if keep else self._prepared().by_stage
-        meeting = Meeting(threads)
+        meeting = Meeting(threads, self.across if together else None)
 
         def start(thread: int) -> R:
             # list.pop and append are atomic: two passes at once never get one workspace.
@@ -170,7 +218,8 @@ class CpuExecutor(EagerExecutor):
             share = shares[thread]
             meet = partial(meeting.total, thread)
             try:
-                return work(Job(train, keep, step, self.seed, share.start, 0, room, prepared, N, thread, meet), share)
+                at = first + share.start
+                return work(Job(train, keep, step, self.seed, at, 0, room, prepared, samples, thread, meet), share)
             except BrokenBarrierError:
                 raise
             except BaseException:

@@ -7,31 +7,26 @@ a CUDA graph, as every array keeps its address; capturing waits for a card.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
-from xpcnn.device import Array, CudaDevice
-from xpcnn.executors.cuda_plan import plan_cuda
-from xpcnn.executors.cuda_stage import CudaPass, LayerStage
-from xpcnn.executors.device_memory import DeviceRoom, Numbers, out_of_memory
-from xpcnn.executors.eager import EagerExecutor, Visit
-from xpcnn.executors.passage import pieces_of
+from xpcnn.communication import Communicator
+from xpcnn.communication.choose import choose
+from xpcnn.device import Array
+from xpcnn.executors.cuda_exchange import CudaExchange
+from xpcnn.executors.cuda_passes import CudaPasses
+from xpcnn.executors.gradients import deliver
 from xpcnn.executors.tally import Tally
-from xpcnn.flat import FlatArrays
-from xpcnn.graph import INPUT, Node
+from xpcnn.layers.base import Context
 from xpcnn.layers.loss import SoftmaxWithLoss
 from xpcnn.ops.cuda import loss as loss_ops
-from xpcnn.ops.cuda.gradients import LossScale, loss_scale
 from xpcnn.ops.cuda.module import sum_dtype
 
 __all__ = ["CudaExecutor"]
 
-Values = dict[str, Array]
 
-
-class CudaExecutor(EagerExecutor):
+class CudaExecutor(CudaPasses):
     """Takes whole batches, or pieces where the memory does not hold one; adding up gives the same step.
 
     The parameters become views of one array (`flat`). With dtype float16 these stay float32, each pass rounds a copy
@@ -39,82 +34,57 @@ class CudaExecutor(EagerExecutor):
     Arrays that it returns lie in fixed memory and are good until the next pass; `predict` returns copies.
     """
 
-    flat: FlatArrays
-
-    def __init__(
-        self, nodes: Mapping[str, Node], loss: SoftmaxWithLoss, seed: int, device: CudaDevice, dtype: np.dtype
-    ) -> None:
-        super().__init__(nodes, loss, seed)
-        self.device, self.xp, self.dtype = device, device.xp, dtype
-        self.flat = FlatArrays((node.layer for node in self.nodes), self.xp, sum_dtype(dtype), dtype)
-        self.scaling: LossScale | None = None
-        self._weights = {id(layer): layer.params for layer in self.flat.layers}
-        self._rounded: Array | None = None
-        if dtype == np.float16:
-            self.scaling = self.flat.scaling = loss_scale(self.flat.params)
-            self._rounded = self.xp.empty(self.flat.size, dtype=dtype)
-            self._weights = {
-                id(layer): {name: self.flat.view(self._rounded, layer, name) for name in layer.params}
-                for layer in self.flat.layers
-            }
-        self.stages = plan_cuda(self.nodes)
-        self.couples = any(stage.couples for stage in self.stages)
-        self.most: int | None = None  # samples that went in at once when memory last ran out
-        self._room = DeviceRoom(self.xp)
-        self._losses, self._rights = Numbers(self.xp, np.float64), Numbers(self.xp, np.int64)
-        self._done = self.xp.zeros(1, dtype=np.uint32)  # the loss kernel counts its blocks here
-
-    def describe(self) -> str:
-        lines = [f"{self.device.name}: whole batches, {self.dtype} pictures, {self.flat.params.dtype} parameters"]
-        lines += [f"  {' + '.join(n.name for n in stage.nodes)}: {stage.describe()}" for stage in self.stages]
-        return "\n".join(lines)
-
-    # -- prediction ------------------------------------------------------------------------------------------------
-
-    def predict(
-        self, x: Array, train: bool = False, step: int = 0, visit: Visit | None = None, first: int = 0
-    ) -> Array:
-        if visit is not None or len(x) == 0:
-            return super().predict(x, train, step, visit, first)
-        result = sum_dtype(self.dtype)
-
-        def whole(piece: slice) -> list[Array]:
-            p = self._pass(train, False, step, first + piece.start)
-            return [self._forward_stages(p, x[piece])[0][self.stages[-1].name].astype(result)]
-
-        scores = self._fitting(len(x), whole, train and self.couples)
-        return scores[0] if len(scores) == 1 else self.xp.concatenate(scores)
-
-    # -- training --------------------------------------------------------------------------------------------------
+    def join(self, communicator: Communicator, dtype: np.dtype, average_state: bool = False) -> CudaExchange:
+        """As the base, by sums that go from GPU to GPU where they can (see communication.choose)."""
+        self.exchange = CudaExchange(self.flat, self.stages, choose(communicator, self.device), average_state)
+        return self.exchange
 
     def gradient(
-        self, x: Array, t: Array, train: bool = True, step: int = 0, tally: Tally | None = None
+        self,
+        x: Array,
+        t: Array,
+        train: bool = True,
+        step: int = 0,
+        tally: Tally | None = None,
+        part: slice | None = None,
     ) -> tuple[Array, Array]:
         """As the base; the arrays of `flat.grads` are the gradients times `scaling.scale`, where there is one."""
-        if len(x) == 0 or not train or t.ndim != 1:
-            return self._plainly(x, t, train, step, tally)
+        loss = self.loss
+        by_kernel = isinstance(loss, SoftmaxWithLoss) and loss.plain and t.ndim == 1
+        exchange = None if part is None else self.exchange
+        if exchange is not None:
+            exchange.begin()
+        if len(t) == 0 or not train or not by_kernel:
+            return self._plainly(x, t, train, step, tally, part)
         t = t if t.dtype in (np.int32, np.int64) else t.astype(np.int64)
-        N = len(x)
+        N, own = len(t), t if part is None else t[part]
+        first = 0 if part is None else part.start
 
         def there_and_back(piece: slice) -> list[Array]:
-            p = self._pass(True, True, step, piece.start)
+            p = self._pass(True, True, step, first + piece.start, N if exchange else None)
             values, saved = self._forward_stages(p, x[piece])
             y = values[self.stages[-1].name]
-            self._backward_stages(p, saved, self._lose(y, t[piece], N))
-            if len(y) < N:
-                self._add_gradients(first=piece.start == 0)
-                y = y.copy()  # the next piece writes to its memory
-            return [y]
+            dy = self._lose(y, own[piece], N)
+            if len(y) == len(x):
+                self._backward_stages(p, saved, dy, exchange)
+                return [y]
+            self._backward_stages(p, saved, dy)
+            self._add_gradients(first=piece.start == 0)
+            return [y.copy()]  # the next piece writes to its memory
 
-        pieces = self._fitting(N, there_and_back, self.couples)
+        pieces = self._fitting(len(x), there_and_back, self.couples) if len(x) else [self._absent_stages(x, step, N)]
         scores = pieces[0]
         if len(pieces) > 1:
             scores = self.xp.concatenate(pieces)
             self.flat.grads[...] = self._total()
+            if exchange is not None:  # only now are any gradients whole
+                exchange.figures(self._loss, self._right)
+        if exchange is not None:
+            exchange.finish(len(x) / N)
         sums = tally or Tally(self.xp)
-        loss = loss_ops.count_batch(self._loss, self._right, sums.loss_sum, sums.right, N)
+        mean = loss_ops.count_batch(self._loss, self._right, sums.loss_sum, sums.right, N)
         sums.seen += N
-        return loss.reshape(()), scores
+        return mean.reshape(()), scores
 
     def unscaled(self, grads: Mapping[str, Array]) -> dict[str, Array]:
         if self.scaling is None:
@@ -124,6 +94,7 @@ class CudaExecutor(EagerExecutor):
 
     def _lose(self, y: Array, t: Array, N: int) -> Array:
         """The scores' gradient for a piece of a batch of N; its losses and hits are added to this step's."""
+        assert isinstance(self.loss, SoftmaxWithLoss)
         losses = self._room.get("losses", (len(y),), sum_dtype(self.dtype))
         hits = self._room.get("hits", (len(y),), np.uint8)
         return loss_ops.softmax_cross_entropy(
@@ -144,66 +115,48 @@ class CudaExecutor(EagerExecutor):
         else:
             total += self.flat.grads
 
-    def _plainly(self, x: Array, t: Array, train: bool, step: int, tally: Tally | None) -> tuple[Array, Array]:
-        """Layer after layer, for what no kernel does: one-hot labels, gradients at test time."""
-        loss, scores = super().gradient(x.astype(self.flat.params.dtype, copy=False), t, train, step, tally)
+    def _plainly(
+        self, x: Array, t: Array, train: bool, step: int, tally: Tally | None, part: slice | None
+    ) -> tuple[Array, Array]:
+        """Layer after layer, for what no kernel does: other losses, one-hot labels, gradients at test time."""
+        x = x.astype(self.flat.params.dtype, copy=False)
+        if part is not None:
+            return self._plainly_in_part(x, t, step, tally, part)
+        loss, scores = super().gradient(x, t, train, step, tally)
+        self._take_gradients()
+        return loss, scores
+
+    def _plainly_in_part(self, x: Array, t: Array, step: int, tally: Tally | None, part: slice) -> tuple[Array, Array]:
+        """The same for samples `part` of a batch; nothing is summed before all gradients are there."""
+        assert self.exchange is not None
+        share, shape = len(x) / len(t), self.nodes[-1].shape
+        loss, right = self._losses.next(), self._rights.next()
+        if len(x):
+            scores, contexts = self._forward(x, True, keep=True, step=step, first=part.start, whole=len(t))
+            of_part, ctx = self.loss.of_batch(t, shape), Context(True)
+            loss[...] = of_part.forward_in(ctx, scores, t[part]) * share
+            hits = self.loss.count_right(scores, t[part])
+            if hits is not None:
+                right[...] = hits
+            deliver(self.nodes, [self._backward(contexts, of_part.backward_in(ctx, share))])
+            self._take_gradients()
+        else:
+            scores = self.xp.empty((0, *shape), dtype=x.dtype)
+            super()._absent(x, len(t))
+            self.flat.show_grads()
+            self.flat.grads.fill(0.0)
+        self.exchange.figures(loss, right)
+        self.exchange.finish(share)
+        mean = loss.reshape(()).astype(x.dtype)
+        if tally is not None:
+            tally.add(mean, right.reshape(()) if self.loss.judges(shape) else None, len(t))
+        return mean, scores
+
+    def _take_gradients(self) -> None:
+        """Puts the layers' own gradients into the flat array."""
         for layer in self.flat.layers:
             for name, g in layer.grads.items():
                 self.flat.view(self.flat.grads, layer, name)[...] = (
                     g if self.scaling is None else g * self.scaling.scale
                 )
         self.flat.show_grads()
-        return loss, scores
-
-    # -- one pass --------------------------------------------------------------------------------------------------
-
-    def _pass(self, train: bool, keep: bool, step: int, first: int) -> CudaPass:
-        if self._rounded is not None:
-            self._rounded[...] = self.flat.params
-        if keep:
-            self.flat.show_grads()
-        return CudaPass(train, keep, step, self.seed, first, self._room, self.flat, self._weights)
-
-    def _forward_stages(self, p: CudaPass, x: Array) -> tuple[Values, list[Any]]:
-        values, saved = {INPUT: x}, []
-        for stage in self.stages:
-            taken = [values[name] for name in stage.inputs]
-            if not isinstance(stage, LayerStage):
-                taken = [self.xp.ascontiguousarray(a) for a in taken]
-            values[stage.name], state = stage.forward(p, *taken)
-            saved.append(state if p.keep else None)
-        return values, saved
-
-    def _backward_stages(self, p: CudaPass, saved: list[Any], dy: Array) -> None:
-        douts: Values = {self.stages[-1].name: dy}
-        for stage, state in zip(reversed(self.stages), reversed(saved), strict=True):
-            if not stage.needs_dx and not stage.learns:
-                continue  # neither it nor anything before it learns
-            dout = douts.pop(stage.name)
-            if not isinstance(stage, LayerStage):
-                dout = self.xp.ascontiguousarray(dout)
-            for name, dx in zip(stage.inputs, stage.backward(p, state, dout), strict=True):
-                if name != INPUT and dx is not None:
-                    # A sum, not +=: one array may have been handed to several branches.
-                    douts[name] = douts[name] + dx if name in douts else dx
-
-    # -- memory ----------------------------------------------------------------------------------------------------
-
-    def _fitting(self, N: int, work: Callable[[slice], list[Array]], whole_only: bool) -> list[Array]:
-        """What `work` gives for pieces of a batch, as large as the memory holds."""
-        while True:
-            most = N if self.most is None or whole_only else min(self.most, N)
-            try:
-                self._loss, self._right = self._losses.next(), self._rights.next()  # of this step, begun anew
-                return [a for piece in pieces_of(slice(0, N), most) for a in work(piece)]
-            except self.xp.cuda.memory.OutOfMemoryError as error:
-                held = self._room.nbytes
-                self._room.clear()
-                self.xp.get_default_memory_pool().free_all_blocks()
-                if whole_only:
-                    advice = "batch normalisation needs all of it at once, so take a smaller one"
-                    raise out_of_memory(error, self.device, N, held, advice) from error
-                if most == 1:
-                    advice = "not even one sample fits: use a smaller network or picture, or --device cpu"
-                    raise out_of_memory(error, self.device, N, 0, advice) from error
-                self.most = -(-most // 2)

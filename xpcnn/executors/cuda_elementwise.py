@@ -13,6 +13,7 @@ from xpcnn.layers.dropout import Dropout
 from xpcnn.layers.normalization import BatchNormalization, LocalResponseNormalization
 from xpcnn.layers.pooling import Pooling
 from xpcnn.ops.cuda import dropout, fused, normalization, pooling
+from xpcnn.ops.cuda import normalization_shared as shared
 from xpcnn.ops.cuda.module import sum_dtype
 from xpcnn.rng import stream_number
 
@@ -68,25 +69,33 @@ class NormStage(CudaStage):
         y = self.own(p, "y", x.shape, x.dtype)
         if not p.train:
             return normalization.batch_norm_test(x, *arrays, eps=at.eps, relu=self.relu, out=y), None
-        room = self._statistics(p, x)
-        numbers: dict[str, Any] = {"momentum": at.momentum, "eps": at.eps, "relu": self.relu}
-        y, statistics = normalization.batch_norm_train(x, *arrays, **numbers, out=y, statistics=room)
+        numbers: dict[str, Any] = {"momentum": at.momentum, "eps": at.eps, "relu": self.relu, "out": y}
+        if p.others is not None:
+            other, sizes = p.others, shared.shared_sizes(x.shape, p.others.size)
+            names = (other.add_up, other.rank, other.size)
+            room = shared.SharedStatistics(**self._room(p, x, sizes._asdict()))
+            y, all_statistics = shared.batch_norm_train_shared(x, *arrays, *names, **numbers, statistics=room)
+            return y, (x, y, all_statistics)
+        C, many = x.shape[1], fused.sums_size(x.shape)
+        own = self._room(p, x, dict(zip(normalization.BatchStatistics._fields, (C, C, many, many), strict=True)))
+        y, statistics = normalization.batch_norm_train(
+            x, *arrays, **numbers, statistics=normalization.BatchStatistics(**own)
+        )
         return y, (x, y, statistics)
 
-    def _statistics(self, p: CudaPass, x: Array) -> normalization.BatchStatistics:
-        C, many = x.shape[1], fused.sums_size(x.shape)
-        names, sizes = normalization.BatchStatistics._fields, (C, C, many, many)
-        arrays = (self.own(p, name, (n,), sum_dtype(x.dtype)) for name, n in zip(names, sizes, strict=True))
-        return normalization.BatchStatistics(*arrays)
+    def _room(self, p: CudaPass, x: Array, sizes: dict[str, int]) -> dict[str, Array]:
+        return {name: self.own(p, name, (n,), sum_dtype(x.dtype)) for name, n in sizes.items()}
 
     def backward(self, p: CudaPass, saved: Any, dout: Array) -> tuple[Array | None, ...]:
         x, y, statistics = saved
-        layer = self.layer
-        dx, _, _ = normalization.batch_norm_backward(
-            dout, x, layer.params["gamma"], statistics, y if self.relu else None,
-            out=self.own(p, "dx", x.shape, x.dtype), dgamma=layer.grads["gamma"], dbeta=layer.grads["beta"],
-        )  # fmt: skip
-        return (dx,)
+        layer, behind = self.layer, y if self.relu else None
+        into = {"dgamma": layer.grads["gamma"], "dbeta": layer.grads["beta"]}
+        into["out"] = self.own(p, "dx", x.shape, x.dtype)
+        gamma = layer.params["gamma"]
+        if p.others is not None:
+            names = (p.others.add_up, p.others.samples)
+            return shared.batch_norm_backward_shared(dout, x, gamma, statistics, *names, behind, **into)[:1]
+        return normalization.batch_norm_backward(dout, x, gamma, statistics, behind, **into)[:1]
 
     def describe(self) -> str:
         return "batch normalisation" + (" + relu" if self.relu else "")

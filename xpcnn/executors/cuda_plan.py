@@ -48,11 +48,11 @@ def plan_cuda(nodes: Sequence[Node]) -> list[CudaStage]:
             stage = ConvStage(node, relu, _fusible(next_alone(relu, Pooling)))
         elif isinstance(layer, Affine):
             stage = AffineStage(node, relu)
-        elif isinstance(layer, BatchNormalization):
+        elif isinstance(layer, BatchNormalization) and len(node.shape) in (1, 3):
             stage = NormStage(node, relu)
         elif isinstance(layer, Pooling):
             stage = PoolStage(node)
-        elif isinstance(layer, LocalResponseNormalization):
+        elif isinstance(layer, LocalResponseNormalization) and len(node.shape) == 3:
             stage = LrnStage(node)
         elif isinstance(layer, Dropout):
             stage = DropoutStage(node)

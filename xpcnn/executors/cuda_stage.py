@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,27 @@ from xpcnn.executors.device_memory import DeviceRoom
 from xpcnn.flat import FlatArrays
 from xpcnn.graph import Node
 from xpcnn.layers.base import Context, Layer
+from xpcnn.ops.cuda.module import sum_dtype
 from xpcnn.rng import stream_number
 
-__all__ = ["CudaPass", "CudaStage", "LayerStage"]
+__all__ = ["CudaPass", "CudaStage", "LayerStage", "Others"]
+
+
+@dataclass(frozen=True)
+class Others:
+    """The processes that have the rest of a batch of so many `samples`, and this one's number among them.
+
+    add_up: replaces an array by the sum of all processes' arrays, in the order of the current stream.
+    """
+
+    add_up: Callable[[Array], None]
+    rank: int
+    size: int
+    samples: int
+
+    def total(self, part: Array) -> Array:
+        self.add_up(part)
+        return part
 
 
 @dataclass
@@ -22,7 +40,7 @@ class CudaPass:
 
     first: index in the batch of the piece's first sample. room: memory that lasts over all passes; what a stage takes
     by `CudaStage.own` stays as it is until its backward, what it takes by `scratch` until its function ends. weights:
-    parameters in the dtype of the pictures, by layer.
+    parameters in the dtype of the pictures, by layer. others: where the batch's other samples are in other processes.
     """
 
     train: bool
@@ -33,6 +51,7 @@ class CudaPass:
     room: DeviceRoom
     flat: FlatArrays
     weights: Mapping[int, Mapping[str, Array]]
+    others: Others | None = None
     begun: set[int] = field(default_factory=set)  # layers that have a gradient already
 
     def weight(self, layer: Layer, name: str) -> Array | None:
@@ -74,8 +93,16 @@ class CudaStage:
         raise NotImplementedError
 
 
+def _as_summed(a: Array) -> Array:
+    """`a` in the dtype that kernels calculate in; whole numbers, such as places of a max pooling, as they are."""
+    return a.astype(sum_dtype(a.dtype), copy=False) if a.dtype.kind == "f" else a
+
+
 class LayerStage(CudaStage):
-    """Any one layer, by its own reference code; it may stand at several places."""
+    """Any one layer, by its own reference code; it may stand at several places.
+
+    Where pictures are float16 the layer calculates in float32, as the kernels do, and its results are rounded.
+    """
 
     def __init__(self, node: Node) -> None:
         super().__init__(node)
@@ -84,12 +111,14 @@ class LayerStage(CudaStage):
 
     def forward(self, p: CudaPass, *xs: Array) -> tuple[Array, Any]:
         ctx = Context(
-            p.train, keep=p.keep, need_dx=self.needs_dx, seed=p.seed, stream=self.stream, step=p.step, first=p.first
-        )
-        return self.layer.forward_in(ctx, *xs), ctx
+            p.train, keep=p.keep, need_dx=self.needs_dx, seed=p.seed, stream=self.stream, step=p.step, first=p.first,
+            total=None if p.others is None else p.others.total, samples=p.others.samples if p.others else len(xs[0]),
+        )  # fmt: skip
+        y = self.layer.forward_in(ctx, *(_as_summed(x) for x in xs))
+        return (y.astype(xs[0].dtype, copy=False) if y.dtype.kind == "f" else y), ctx
 
     def backward(self, p: CudaPass, saved: Any, dout: Array) -> tuple[Array | None, ...]:
-        dxs = self.layer.backward_in(saved, dout)
+        dxs = self.layer.backward_in(saved, _as_summed(dout))
         again = id(self.layer) in p.begun
         p.begun.add(id(self.layer))
         for name, g in saved.grads.items():
@@ -98,7 +127,8 @@ class LayerStage(CudaStage):
                 view += g
             else:
                 view[...] = g
-        return dxs if isinstance(dxs, tuple) else (dxs,)
+        each = dxs if isinstance(dxs, tuple) else (dxs,)
+        return tuple(None if dx is None else dx.astype(dout.dtype, copy=False) for dx in each)
 
     def describe(self) -> str:
         return "reference"

@@ -13,6 +13,7 @@ from xpcnn.executors.stages import Job, add_up
 from xpcnn.graph import Node
 from xpcnn.ops.cpu.convolution import as_filters, as_matrix, columns, fold_columns
 from xpcnn.ops.cpu.pooling import Choice
+from xpcnn.ops.cpu.windows import depthwise
 
 __all__ = ["GroupedStage"]
 
@@ -24,9 +25,14 @@ class GroupedStage(ColumnsStage):
         super().__init__(conv, relu, pool)
         self.groups, self.dilation = self.layer.groups, self.layer.dilation
         self.direct_dx = False
+        self.pointwise = (self.FH, self.FW, *self.layer.stride, *self.layer.pad) == (1, 1, 1, 1, 0, 0, 0, 0)
+        self.single = self.C == 1 and self.groups == self.FN  # each channel has one filter, to itself
 
     def prepare(self, backward: bool) -> Any:
-        return [as_matrix(W) for W in np.split(self.layer.params["W"], self.groups)]
+        W = self.layer.params["W"]
+        if self.single and not backward:
+            return np.ascontiguousarray(W[:, 0].transpose(1, 2, 0))
+        return [as_matrix(part) for part in np.split(W, self.groups)]
 
     def _parts(self) -> list[tuple[int, slice, slice]]:
         """For each group its number, its channels and its filters."""
@@ -42,6 +48,15 @@ class GroupedStage(ColumnsStage):
     def forward(self, job: Job, *xs: Array) -> tuple[Array, Any]:
         x = self._keep_input(job, xs[0])
         z = self._output(job, "z" if self.pool else "y", len(x), x.dtype)
+        if self.single and not job.keep:
+            stride, pad, room = self.layer.stride, (self.top, self.left), job.scratch("products", z.shape, z.dtype)
+            depthwise(x, job.prepared[self], stride, pad, self.dilation, room, z)
+            return self._finish(job, z)[0].transpose(0, 3, 1, 2), None
+        if self.pointwise and not job.keep:
+            seen, given = x.reshape(-1, x.shape[3]), z.reshape(-1, self.FN)
+            for g, channels, filters in self._parts():
+                np.matmul(seen[:, channels], job.prepared[self][g], out=given[:, filters])
+            return self._finish(job, z)[0].transpose(0, 3, 1, 2), None
         padded = self._padded(job, x)
         for rows in self._strips(len(x), x.dtype):
             for g, channels, filters in self._parts():
@@ -78,4 +93,4 @@ class GroupedStage(ColumnsStage):
 
     @property
     def how(self) -> str:
-        return f"columns of {self.groups} group(s)"
+        return f"columns of {self.groups} group(s)" + (", for predictions without" if self.single else "")

@@ -28,19 +28,35 @@ class Passage:
     def __init__(self, segments: list[Segment], job: Job, share: slice) -> None:
         self.segments, self.job, self.share = segments, job, share
         self.length = share.stop - share.start
+        self._before = job.first - share.start  # samples of the batch that another process has, before x's first
         self.values: Values = {}
         self.dvalues: Values = {}
         self._begun_by: dict[str, Segment] = {}  # which segment first wrote a gradient: only others add to it
 
-    def there_and_back(self, x: Array, lose: Callable[[slice, Array], tuple[float, Array]]) -> float:
-        """Sum of the losses that `lose(piece, scores) -> (loss, gradient)` says; parameter gradients go to job.sums."""
+    def there_and_back(
+        self,
+        x: Array,
+        lose: Callable[[slice, Array], tuple[float, Array]],
+        done: Callable[[int], None] = lambda number: None,
+        between: Callable[[], None] = lambda: None,
+    ) -> float:
+        """Sum of the losses that `lose(piece, scores) -> (loss, gradient)` says; parameter gradients go to job.sums.
+
+        done: told the number of each segment that has been there and back, the last one first. between: called after
+        each piece on the way back through the others.
+        """
         self.values[INPUT] = x
         kept = [self._forward(segment) for segment in self.segments[:-1]]
         loss = self._turn(self.segments[-1], lose)
-        for segment, saved in zip(reversed(self.segments[:-1]), reversed(kept), strict=True):
+        done(len(kept))
+        for number, segment, saved in zip(
+            reversed(range(len(kept))), reversed(self.segments[:-1]), reversed(kept), strict=True
+        ):
             for here, job, states in saved:
                 douts = {name: self.dvalues[name][here] for name in segment.outputs if name in self.dvalues}
                 self._give_back(segment, here, run_stages_back(segment.stages, job, states, douts))
+                between()
+            done(number)
         return loss
 
     def _pieces(self, segment: Segment) -> list[slice]:
@@ -55,7 +71,7 @@ class Passage:
     def _forward(self, segment: Segment) -> list[tuple[slice, Job, list[Any]]]:
         saved = []
         for number, piece in enumerate(self._pieces(segment)):
-            here, job = self._here(piece), replace(self.job, first=piece.start, piece=number)
+            here, job = self._here(piece), replace(self.job, first=self._before + piece.start, piece=number)
             values, states = run_stages(segment.stages, job, self._inputs(segment, here))
             for name in segment.outputs:
                 if name not in self.values:
@@ -68,7 +84,7 @@ class Passage:
         total = 0.0
         last = segment.stages[-1].name
         for piece in self._pieces(segment):
-            here, job = self._here(piece), replace(self.job, first=piece.start)
+            here, job = self._here(piece), replace(self.job, first=self._before + piece.start)
             values, states = run_stages(segment.stages, job, self._inputs(segment, here))
             loss, dout = lose(piece, values[last])
             total += loss

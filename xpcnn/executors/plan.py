@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from xpcnn.executors.affine_stage import AffineStage, CompiledAffineStage
+from xpcnn.executors.channels import per_channel
 from xpcnn.executors.compiled_stage import CompiledStage
 from xpcnn.executors.compiled_winograd_stage import CompiledWinogradStage
 from xpcnn.executors.conv_stage import ConvStage
 from xpcnn.executors.grouped_stage import GroupedStage
 from xpcnn.executors.norm_stage import NormStage
 from xpcnn.executors.patch_stage import PatchStage
+from xpcnn.executors.pool_stage import PoolStage
 from xpcnn.executors.stages import LayerStage, Stage
 from xpcnn.executors.winograd_stage import WinogradStage, winograd_mode
 from xpcnn.graph import INPUT, Node
 from xpcnn.layers.activation import Relu
 from xpcnn.layers.affine import Affine
+from xpcnn.layers.arithmetic import WithConstant
 from xpcnn.layers.base import Shape
 from xpcnn.layers.convolution import Convolution
 from xpcnn.layers.normalization import BatchNormalization
@@ -79,13 +82,29 @@ def plan_stages(nodes: Sequence[Node], input_shape: Shape, compiled: bool = Fals
             stage = (CompiledAffineStage if compiled else AffineStage)(node, *([relu] if relu else []))
         elif isinstance(node.layer, BatchNormalization):
             stage = NormStage(node, *([relu] if relu else []))
+        elif type(node.layer) is Pooling:
+            stage = PoolStage(node, stream_number(node.name))
         elif isinstance(node.layer, Convolution):
             after = only_user(relu or node)
             pool = after if after is not None and _is_2x2_max(after) else None
             stage = _conv_stage(node, relu, pool, shapes[node.inputs[0]], compiled)
         stages.append(stage)
         done.update(n.name for n in stage.nodes)
+        if isinstance(stage, NormStage) and not stage.relu:
+            chain = _constants_behind(node, only_user)
+            stages += stage.take_over(chain)
+            done.update(n.name for n in chain)
     return stages
+
+
+def _constants_behind(norm: Node, only_user: Callable[[Node | None], Node | None]) -> list[Node]:
+    """Layers that multiply or shift channels behind a normalisation, as exporters write it, and a ReLU behind them."""
+    chain: list[Node] = []
+    after = only_user(norm)
+    while after is not None and isinstance(after.layer, WithConstant) and per_channel(after.layer, norm.shape):
+        chain.append(after)
+        after = only_user(after)
+    return [*chain, after] if chain and after is not None and isinstance(after.layer, Relu) else chain
 
 
 def _conv_stage(conv: Node, relu: Node | None, pool: Node | None, arriving: Shape, compiled: bool) -> Stage:

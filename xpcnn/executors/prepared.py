@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable, Sequence
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -48,16 +49,23 @@ class Prepared:
                 self.by_stage[stage] = stage.prepare(False)
         self._compared = [pair for pairs in self._pairs.values() for pair in pairs]
         layers = [node.layer for stage in stages for node in stage.nodes]
-        self._layers = [(layer, layer.params, layer.state) for layer in layers if layer.params or layer.state]
-        self._arrays = [(named, name, a) for _, *both in self._layers for named in both for name, a in named.items()]
+        self._layers = [layer for layer in layers if layer.params or layer.state]
+        self._named = [named for layer in self._layers for named in (layer.params, layer.state)]
+        self._arrays = [a for named in self._named for a in named.values()]
 
     def holds(self) -> bool:
         """Whether all parameters are the same arrays as before, and those that something was made of are unchanged."""
-        return (
-            all(layer.params is params and layer.state is state for layer, params, state in self._layers)
-            and all(named.get(name) is a for named, name, a in self._arrays)
-            and all(pair.same() for pair in self._compared)
-        )
+        named = [n for layer in self._layers for n in (layer.params, layer.state)]
+        arrays = [a for n in named for a in n.values()]
+        # Loops written out: for one small picture this is a part of the time.
+        if len(arrays) != len(self._arrays) or not all(map(is_, named, self._named)):
+            return False
+        if not all(map(is_, arrays, self._arrays)):
+            return False
+        for pair in self._compared:  # noqa: SIM110
+            if not pair.same():
+                return False
+        return True
 
     def _still(self, stage: Stage) -> bool:
         pairs, watched = self._pairs.get(stage), stage.watched()

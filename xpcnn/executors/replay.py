@@ -37,8 +37,11 @@ class _Replay:
     """The calls that lead from `x` to `scores`, on the memory of one workspace, with what was prepared."""
 
     def __init__(self, stages: Sequence[Stage], prepared: Prepared, room: Workspace, x: Array) -> None:
-        self.x = x.copy()
         job = Job(False, False, 0, 0, 0, 0, room, prepared.by_stage, len(x))
+        takers = [stage for stage in stages if INPUT in stage.inputs]
+        place = takers[0].place_for(job, len(x)) if len(takers) == 1 else None
+        self.x = x.copy() if place is None else place
+        np.copyto(self.x, x)
         values = {INPUT: self.x}
         calls: list[Callable[[], object]] = []
         for stage in stages:

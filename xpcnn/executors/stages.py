@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from xpcnn.device import Array
-from xpcnn.executors.eager import Gradients
+from xpcnn.executors.gradients import Gradients
 from xpcnn.graph import Node
 from xpcnn.layers.base import Context
 from xpcnn.layers.dropout import Dropout
@@ -66,8 +66,9 @@ class Job:
     """One piece's way through the stages: how it runs, where its memory is, and what it adds up.
 
     piece: numbers the pieces whose backward is still to come, so that they do not share kept memory. first: index
-    in the batch of the piece's first sample. prepared: what `Stage.prepare` made, by stage. sums: parameter
-    gradients of all pieces so far, by stage, in the stage's own layout.
+    in the batch of the piece's first sample. samples: how many the batch has whose statistics are taken. prepared:
+    what `Stage.prepare` made, by stage. sums: parameter gradients of all pieces so far, by stage, in the stage's own
+    layout.
     """
 
     train: bool
@@ -124,6 +125,10 @@ class Stage:
     def forward(self, job: Job, *xs: Array) -> tuple[Array, Any]:
         """The output, and whatever backward needs."""
         raise NotImplementedError
+
+    def place_for(self, job: Job, n: int) -> Array | None:
+        """For prediction: memory in which it likes to be handed a batch of n, so that nobody copies; None: any."""
+        return None
 
     def bind(self, job: Job, *xs: Array) -> tuple[Array, Calls]:
         """For prediction on the same memory over and over: the output, and calls that make it anew from xs.

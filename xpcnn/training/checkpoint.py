@@ -64,7 +64,7 @@ def save_checkpoint(
     arrays, values = trainer.state()
     values["model"] = trainer.network.config
     values["data"] = trainer.fingerprints
-    values["versions"] = versions(trainer.network)
+    values["versions"] = {**versions(trainer.network), **trainer.team.versions}
     if config is not None:
         values["config"] = {name: {k: v for k, v in t.items() if v is not None} for name, t in config.items()}
     text = json.dumps(values)

@@ -10,7 +10,6 @@ import numpy as np
 from xpcnn.errors import DataError, ShapeError
 from xpcnn.network import Network
 from xpcnn.network_words import check_batch, unscaled, warn_unscaled
-from xpcnn.ops.reference import check_labels
 
 __all__ = ["check_samples", "check_scale"]
 
@@ -26,17 +25,13 @@ def check_samples(which: str, x: Any, t: Any, network: Network) -> None:
         raise DataError(f"x_{which} and t_{which} are as long as each other and not empty, got {len(x)} and {len(t)}")
     if not (isinstance(x, np.ndarray) and isinstance(t, np.ndarray)):
         return  # the Loader will say so
-    if len(network.output_shape) != 1:
-        raise ShapeError(
-            f"the loss takes a row of scores a sample, but the network gives {network.output_shape}; "
-            'end it with affine(classes), "flatten" or "global_average_pool"'
-        )
+    network.loss_layer.check_output(network.output_shape, t)
     try:
         check_batch(x, network.input_shape, next(iter(network.nodes)))
     except ShapeError as error:
         raise ShapeError(f"x_{which}: {error}") from error
     try:
-        check_labels(t, len(x), network.output_shape[0])
+        network.loss_layer.check_targets(t, len(x), network.output_shape)
     except ShapeError as error:
         raise ShapeError(f"t_{which}: {error}") from error
     if x.dtype.kind == "f":

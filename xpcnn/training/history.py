@@ -11,7 +11,8 @@ __all__ = ["History"]
 @dataclass
 class History:
     """rows: one dict an epoch (epoch, step, lr, train_loss, train_acc, test_loss, test_acc, seconds,
-    images_per_second; the test figures only where there is test data). step_losses: the loss of every step.
+    images_per_second; the test figures only where there is test data, accuracies only where the loss knows right and
+    wrong). step_losses: the loss of every step.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)

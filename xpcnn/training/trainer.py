@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -9,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from xpcnn.communication import Communicator
 from xpcnn.data.device_loader import Batches, on_device
 from xpcnn.data.loader import Loader
-from xpcnn.device import Array, Device, asnumpy, get_device
-from xpcnn.errors import CheckpointError, ConfigError, DataError
+from xpcnn.device import Array, Device, asnumpy
+from xpcnn.errors import ConfigError, DataError
 from xpcnn.executors.tally import Tally
 from xpcnn.network import Network
 from xpcnn.optimizers import Optimizer, make_optimizer
@@ -22,8 +24,10 @@ from xpcnn.training.callbacks.base import Callback
 from xpcnn.training.callbacks.nan_guard import NanGuard
 from xpcnn.training.callbacks.progress import Progress
 from xpcnn.training.checks import check_samples, check_scale
+from xpcnn.training.distributed import team_of
 from xpcnn.training.fingerprint import fingerprint
 from xpcnn.training.history import History
+from xpcnn.training.state import put_back, state_of
 
 __all__ = ["Trainer"]
 
@@ -34,8 +38,8 @@ class Trainer:
     """Trains a network by whole passes over its data.
 
     network: a Network; moved to `device` where one is given. x_train, t_train, x_test, t_test: samples (N, ...) and
-    labels, (N,) numbers or (N, K) one-hot; without test data no test figures are made. Arrays of uint8 are kept so
-    and multiplied by `scale` batch by batch.
+    labels, (N,) numbers or (N, K) one-hot, or what else the network's loss takes; without test data no test figures
+    are made. Arrays of uint8 are kept so and multiplied by `scale` batch by batch.
     epochs: whole passes. mini_batch_size: samples a step; the last, smaller batch of an epoch counts too.
     optimizer, optimizer_param: a name (any case) and its arguments, or an Optimizer.
     schedule: of the learning rate, such as "cosine" or "step:epochs=5,factor=0.1" (see xpcnn.schedules).
@@ -46,8 +50,13 @@ class Trainer:
     uses the averages, and the network holds them after `train`; steps go on from the parameters themselves.
     prefetch: batches made ready ahead by a second thread. verbose: shows progress. callbacks: told of every epoch
     and step; a NanGuard is always among them.
+    distributed: True where mpiexec has started this program several times: all of them together make the batches and
+    steps of one process, each with its part of every batch; mini_batch_size is the whole batch's. Every process gives
+    the same arguments and whole data; the first alone prints and writes. A Communicator of one's own will do as well.
+    sync_batch_norm: whether batch normalisation then takes its statistics over the whole batch, or each its part's.
 
-    Raises ConfigError and DataError for arguments that do not fit, before anything is trained.
+    Raises ConfigError and DataError for arguments that do not fit, before anything is trained; `train` raises
+    DistributedError where processes differ in what they were given.
     """
 
     def __init__(
@@ -73,6 +82,8 @@ class Trainer:
         train_accuracy: str = "evaluated",
         average: float | None = None,
         prefetch: int = 2,
+        distributed: bool | Communicator = False,
+        sync_batch_norm: bool = True,
     ) -> None:
         _check_numbers(epochs=epochs, mini_batch_size=mini_batch_size)
         if evaluate_sample_num_per_epoch is not None:
@@ -85,11 +96,14 @@ class Trainer:
         if x_test is not None:
             check_samples("test", x_test, t_test, network)
         check_scale({"x_train": x_train, "x_test": x_test}, scale)
-        self.network = network if device is None else network.to(get_device(device))
+        self.team = team_of(distributed, sync_batch_norm)
+        self.network = self.team.placed(network, device)
         self.averaging = None if average is None else Averaging(self.network, average)
         self.epochs, self.mini_batch_size, self.seed = int(epochs), int(mini_batch_size), int(seed)
         common: dict[str, Any] = {"scale": scale, "dtype": self.network.dtype.name, "batch_size": self.mini_batch_size}
-        self.loader = Loader(x_train, t_train, seed=seed, augment=augment, prefetch=prefetch, **common)
+        self.loader = Loader(
+            x_train, t_train, seed=seed, augment=augment, prefetch=prefetch, part=self.team.part, **common
+        )
         self._data = {"training": (x_train, t_train)}
         first = slice(evaluate_sample_num_per_epoch)
         self._batches = on_device(self.loader, self.network.device)
@@ -115,8 +129,9 @@ class Trainer:
         self.step_count = 0  # optimizer steps of the whole run
         self.stop_reason: str | None = None  # set it from a callback or a signal handler to end after this step
         self._pending: list[Array] = []  # losses not yet read back from the device
-        self._tally = Tally(self.network.device.xp)  # of the epoch under way
-        self.callbacks: list[Callback] = [NanGuard(), *callbacks, *([Progress()] if verbose else [])]
+        self.tally = Tally(self.network.device.xp)  # of the epoch under way
+        told = [NanGuard(), *callbacks, *([Progress()] if verbose else [])]
+        self.callbacks: list[Callback] = self.team.hearing(told)
 
     # -- the book's lists ------------------------------------------------------------------------------------------
 
@@ -141,23 +156,29 @@ class Trainer:
     def train(self) -> History:
         """Trains until `epochs` are done or something sets `stop_reason`; returns the history.
 
-        Called again it goes on from where it stopped. Raises TrainingError where the loss is no longer finite.
+        Called again it goes on from where it stopped. Raises TrainingError where the loss is no longer finite, and
+        DistributedError where several processes differ in what they train.
         """
         self.stop_reason = None
-        self._tell("on_train_begin")
-        try:
-            while self.epoch < self.epochs and self.stop_reason is None:
-                self._train_epoch()
-        finally:
-            self._show_averages()
-            self._tell("on_train_end")
+        with self.team.training(self):
+            self._tell("on_train_begin")
+            try:
+                self.team.begins(self)
+                while self.epoch < self.epochs and not self.team.stops(self):
+                    self._train_epoch()
+            finally:
+                self._show_averages()
+                self._tell("on_train_end")
         return self.history
 
     def step(self, x: Any, t: Any) -> Array:
-        """One optimization step on one batch; returns its loss (0-d, on the device) without waiting for it."""
+        """One optimization step on one batch; returns its loss (0-d, on the device) without waiting for it.
+
+        Where several processes train together, all are given the same batch, or each its part of x and all of t.
+        """
         self._hide_averages()
         self.optimizer.lr = self.schedule.lr_at(self.step_count)
-        loss, _ = self.network.train_pass(x, t, self._tally)
+        loss = self.team.pass_through(self, x, t)
         for callback in self.callbacks:
             callback.on_pass_end(self, x, t, loss)
         self.optimizer.update(self.network.params, self.network.grads)
@@ -169,14 +190,14 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         self._tell("on_epoch_begin")
-        started, seen_before = time.perf_counter(), self._tally.seen
+        started, seen_before = time.perf_counter(), self.tally.seen
         batches: Iterator[tuple[Any, Any]] = self._batches.epoch(self.epoch, self.batch)
         try:
             for x, t in batches:
                 self.step(x, t)
                 self.batch += 1
                 self._tell("on_step_end")
-                if self.stop_reason is not None and self.batch < len(self.loader):
+                if self.team.stops(self) and self.batch < len(self.loader):
                     return  # in mid-epoch: `train` or a resumed run goes on from this very batch
         finally:
             batches.close()  # type: ignore[attr-defined]  # ends the loader's thread at once
@@ -185,17 +206,25 @@ class Trainer:
         row: dict[str, Any] = {"epoch": self.epoch + 1, "step": self.step_count, "lr": self.optimizer.lr}
         row["train_loss"], row["train_acc"] = self.running()
         self._show_averages()
-        if self._train_eval is not None:
-            row["train_acc"] = self.network.evaluate_batches(self._train_eval.epoch(0))[1]
+        if self._train_eval is not None and self._judges:
+            row["train_acc"] = self._evaluated(self._train_eval)[1]
         if self._test_eval is not None:
-            row["test_loss"], row["test_acc"] = self.network.evaluate_batches(self._test_eval.epoch(0))
-        row["seconds"], row["images_per_second"] = seconds, (self._tally.seen - seen_before) / seconds
+            row["test_loss"], row["test_acc"] = self._evaluated(self._test_eval)
+        if not self._judges:
+            row = {name: value for name, value in row.items() if name not in ("train_acc", "test_acc")}
+        row["seconds"], row["images_per_second"] = seconds, (self.tally.seen - seen_before) / seconds
         self._read_losses()
         self.history.rows.append(row)
         self.epoch += 1
         self.batch = 0
-        self._tally = Tally(self.network.device.xp)
+        self.tally = Tally(self.network.device.xp)
         self._tell("on_epoch_end")
+        self.team.epoch_ended(self)
+
+    def _evaluated(self, batches: Batches) -> tuple[float, float]:
+        """(loss, accuracy) over all batches, of which other processes may take theirs."""
+        mine = batches.epoch(0, *self.team.turns(len(batches)))
+        return self.network.evaluate_batches(mine, self.team.across)
 
     def _show_averages(self) -> None:
         if self.averaging is not None:
@@ -212,8 +241,16 @@ class Trainer:
     # -- figures of the epoch under way ----------------------------------------------------------------------------
 
     def running(self) -> tuple[float, float]:
-        """(mean loss, accuracy) over the batches of the epoch under way, as they were when trained on."""
-        return self._tally.figures()
+        """(mean loss, accuracy) over the batches of the epoch under way, as they were when trained on.
+
+        The accuracy is NaN where the loss knows no right and wrong; the history has none then.
+        """
+        loss, accuracy = self.tally.figures()
+        return loss, accuracy if self._judges else math.nan
+
+    @property
+    def _judges(self) -> bool:
+        return self.network.loss_layer.judges(self.network.output_shape)
 
     def _read_losses(self) -> None:
         if self._pending:
@@ -230,75 +267,17 @@ class Trainer:
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """(arrays, JSON-ready values) from which `load_state` continues to the same bits; all of it copies."""
-        self._read_losses()
-        if self.averaging is None:
-            arrays = {f"network/{name}": np.array(asnumpy(a)) for name, a in self.network.arrays().items()}
-        else:
-            network, averages = self.averaging.state()
-            arrays = {f"network/{name}": a for name, a in network.items()}
-            arrays.update({f"average/{name}": a for name, a in averages.items()})
-        arrays.update({f"optimizer/{name}": asnumpy(a) for name, a in self.optimizer.state_dict().items()})
-        arrays.update({f"scaling/{name}": asnumpy(a) for name, a in self._scaling().items()})
-        arrays["history/step_losses"] = np.array(self.history.step_losses, dtype=np.float64)
-        values = {
-            "epoch": self.epoch,
-            "batch": self.batch,
-            "step_count": self.step_count,
-            "network_step": self.network.step,
-            "network_seed": self.network.seed,
-            **self._tally.values(),
-            "history": [dict(row) for row in self.history.rows],
-            "callbacks": {name: state for name, c in self._named_callbacks() if (state := c.state())},
-        }
-        return arrays, values
+        return state_of(self)
 
     def load_state(
         self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any], source: object = "a state"
     ) -> None:
         """Puts the trainer and its network where `state` found them. Raises CheckpointError where they do not fit."""
-        averages = _group(arrays, "average/")
-        if self.averaging is not None:
-            self.averaging.load(averages, source)
-        elif averages:
-            raise CheckpointError(f"{source} holds averages of the parameters; go on with the same `average`")
-        self.network.load_arrays(_group(arrays, "network/"), source)
-        held = {name: self.network.device.asarray(a) for name, a in _group(arrays, "optimizer/").items()}
-        self.optimizer.load_state_dict(held)
-        scaling = self._scaling()
-        for name, a in _group(arrays, "scaling/").items():
-            if name in scaling:
-                scaling[name][...] = self.network.device.asarray(a)
-        self.epoch, self.batch = values["epoch"], values["batch"]
-        self.step_count, self.network.step = values["step_count"], values["network_step"]
-        self.network.use_seed(values["network_seed"])
-        sums = {name: values[name] for name in ("loss_sum", "right", "seen")}
-        self._tally = Tally(self.network.device.xp, **sums)
+        put_back(self, arrays, values, source)
+
+    def forget_losses(self) -> None:
+        """Drops the losses of steps that have not been read back from the device."""
         self._pending.clear()
-        self.history.rows[:] = [dict(row) for row in values["history"]]
-        self.history.step_losses[:] = arrays["history/step_losses"].tolist()
-        if self.step_count:  # an epoch that has no step left reports the rate of its last one
-            self.optimizer.lr = self.schedule.lr_at(self.step_count - 1)
-        for name, callback in self._named_callbacks():
-            callback.load_state(values["callbacks"].get(name, {}))
-
-    def _scaling(self) -> dict[str, Array]:
-        """The state of the loss's scale, where there is one (float16)."""
-        flat = self.network.params.flat
-        return {} if flat is None else flat.extra()
-
-    def _named_callbacks(self) -> list[tuple[str, Callback]]:
-        """Each callback with the name of its class, and a number from the second of a class on."""
-        counts: dict[str, int] = {}
-        named = []
-        for callback in self.callbacks:
-            kind = type(callback).__name__
-            counts[kind] = counts.get(kind, 0) + 1
-            named.append((kind if counts[kind] == 1 else f"{kind} {counts[kind]}", callback))
-        return named
-
-
-def _group(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {name[len(prefix) :]: a for name, a in arrays.items() if name.startswith(prefix)}
 
 
 def _check_numbers(**numbers: Any) -> None:

@@ -22,6 +22,7 @@ from xpcnn.ops.cuda import (
     gradients,
     loss,
     normalization,
+    normalization_shared,
     optimizers,
     pooling,
 )
@@ -88,13 +89,20 @@ def loss_case(gpu: Device) -> None:
     loss.count_batch(one, whole, one.copy(), whole.copy(), 5)
 
 
-@launches("bn_statistics", "bn_train", "bn_test", "bn_backward_sums", "bn_backward", "lrn_forward", "lrn_backward")
+@launches(
+    "bn_statistics", "bn_train", "bn_test", "bn_backward_sums", "bn_backward", "lrn_forward", "lrn_backward",
+    "bn_own_row", "bn_of_rows", "bn_own_sums", "bn_backward_part",
+)  # fmt: skip
 def normalization_case(gpu: Device) -> None:
     x, gamma, beta, mean = arrays(gpu, (3, 3, 33, 31), (3,), (3,), (3,))
     var = gpu.xp.ones(3, dtype="float32")
     y, statistics = normalization.batch_norm_train(x, gamma, beta, mean, var, relu=True)
     normalization.batch_norm_backward(x, x, gamma, statistics, y)
     normalization.batch_norm_test(x, gamma, beta, mean, var)
+    for part in (x, x[:0]):
+        among = (lambda a: None, 1, 2)
+        y, shared = normalization_shared.batch_norm_train_shared(part, gamma, beta, mean, var, *among, relu=True)
+        normalization_shared.batch_norm_backward_shared(part, part, gamma, shared, lambda a: None, 5, y)
     small = x[:, :, :3, :2].copy()
     y, bracket = normalization.lrn_forward(small, 4)
     normalization.lrn_backward(y, small, bracket, 4)

@@ -15,7 +15,12 @@ __all__ = ["Callback", "saving"]
 
 
 class Callback:
-    """Base of all callbacks: each event does nothing until a subclass says otherwise."""
+    """Base of all callbacks: each event does nothing until a subclass says otherwise.
+
+    first_only: of several processes that train together only the first tells it anything; for what prints or writes.
+    """
+
+    first_only = False
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Before the first step of a call of `train`."""

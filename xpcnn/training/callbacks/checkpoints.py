@@ -25,10 +25,13 @@ class Checkpoints(Callback):
 
     every_steps, every_seconds: also in between. keep: how many of the last there are in all, the ones before
     last.ckpt as last.1.ckpt, last.2.ckpt and so on. config: kept in each, see `save_checkpoint`. The best is the
-    highest test accuracy, or training accuracy without test data; of equals the first.
+    highest test accuracy, or training accuracy without test data (the lowest loss, where the loss has no accuracy); of
+    equals the first.
 
     A state with NaN or infinity is not written: that, and a disk that takes no more, raises TrainingError.
     """
+
+    first_only = True
 
     def __init__(
         self,
@@ -59,7 +62,9 @@ class Checkpoints(Callback):
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         row = trainer.history[-1]
-        figure = row.get("test_acc", row["train_acc"])
+        figure = row.get("test_acc", row.get("train_acc"))
+        if figure is None:  # the loss knows no right and wrong
+            figure = -row.get("test_loss", row["train_loss"])
         if self.best is None or figure > self.best:
             self.best = figure
             # Before last.ckpt, which remembers that this best has been kept.

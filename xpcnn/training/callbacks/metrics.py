@@ -29,6 +29,8 @@ class MetricsFiles(Callback):
     Raises TrainingError where the disk takes no more.
     """
 
+    first_only = True
+
     def __init__(self, folder: str | PathLike[str]) -> None:
         self.folder = Path(folder)
 

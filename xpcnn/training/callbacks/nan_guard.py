@@ -40,6 +40,11 @@ class NanGuard(Callback):
         check_state(trainer)
 
     def _cause(self, trainer: Trainer, x: Any) -> str:
+        """The first that any process finds: where several train together, the loss is alike in all of them."""
+        found = trainer.team.all(self._found(trainer, x) if len(x) else None)
+        return next((cause for cause in found if cause is not None), "the scores are finite, their loss is not")
+
+    def _found(self, trainer: Trainer, x: Any) -> str | None:
         network = trainer.network
         xp = network.device.xp
         if not bool(xp.isfinite(network.device.asarray(x, network.dtype)).all()):
@@ -48,7 +53,7 @@ class NanGuard(Callback):
             if not bool(xp.isfinite(a).all()):
                 return f"parameter {name} holds NaN or infinity"
         layer = network.first_nonfinite(x, step=network.step - 1)  # the pass has counted itself already
-        return f"layer {layer} gives NaN or infinity" if layer else "the scores are finite, their loss is not"
+        return f"layer {layer} gives NaN or infinity" if layer else None
 
 
 def check_state(trainer: Trainer) -> None:

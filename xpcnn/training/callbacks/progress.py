@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ class Progress(Callback):
 
     console: a rich Console (None: one on standard output).
     """
+
+    first_only = True
 
     def __init__(self, console: Any = None) -> None:
         self.console = console
@@ -58,20 +61,25 @@ class Progress(Callback):
             return  # reading the figures back from a GPU waits for it: four times a second is enough
         self._shown_at = now
         loss, accuracy = trainer.running()
+        right = "" if math.isnan(accuracy) else f"accuracy {accuracy:6.2%}  "
         rate = (trainer.step_count - self._start[1]) * trainer.mini_batch_size / (now - self._start[0])
         self._bar.update(
             self._task,
             completed=trainer.step_count,
             epoch=f"{trainer.epoch + 1}/{trainer.epochs}",
-            figures=f"loss {loss:.4f}  accuracy {accuracy:6.2%}  {rate:,.0f} images/s",
+            figures=f"loss {loss:.4f}  {right}{rate:,.0f} images/s",
         )
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         row = trainer.history[-1]
         line = f"epoch {row['epoch']:>{len(str(trainer.epochs))}}/{trainer.epochs}"
-        line += f"  loss {row['train_loss']:.4f}  train {row['train_acc']:7.2%}"
+        line += f"  loss {row['train_loss']:.4f}"
+        if "train_acc" in row:
+            line += f"  train {row['train_acc']:7.2%}"
         if "test_acc" in row:
             line += f"  test {row['test_acc']:7.2%} (loss {row['test_loss']:.4f})"
+        elif "test_loss" in row:
+            line += f"  test loss {row['test_loss']:.4f}"
         line += f"  {row['seconds']:5.1f} s  {row['images_per_second']:,.0f} images/s"
         self.console.print(line, markup=False, soft_wrap=True)
 

@@ -22,20 +22,26 @@ extern "C" __global__ void bn_statistics(const real_t* x, sum_t* means, sum_t* s
     }
 }
 
-// The channel's mean and variance from those of its parts (Chan, Golub & LeVeque 1983).
+// One more set of numbers joins those that were seen (Chan, Golub & LeVeque 1983).
+struct Joined {
+    sum_t seen, centre, square;
+    __device__ void take(sum_t more, sum_t mean, sum_t squares) {
+        sum_t share = more / (seen + more), distance = mean - centre;
+        centre += distance * share;
+        square += squares + distance * distance * seen * share;
+        seen += more;
+    }
+};
+
+// The channel's mean and variance from those of its parts.
 __device__ inline void join_parts(const sum_t* means, const sum_t* squares, index_t c, index_t count, index_t parts,
                                   sum_t* mean, sum_t* variance) {
     index_t length = part_length(count, parts);
-    sum_t seen = 0, centre = 0, square = 0;
-    for (index_t part = 0; part < parts && part * length < count; ++part) {
-        sum_t more = (sum_t)min(length, count - part * length), share = more / (seen + more);
-        sum_t distance = means[c * parts + part] - centre;
-        centre += distance * share;
-        square += squares[c * parts + part] + distance * distance * seen * share;
-        seen += more;
-    }
-    *mean = centre;
-    *variance = square / seen;
+    Joined all = {0, 0, 0};
+    for (index_t part = 0; part < parts && part * length < count; ++part)
+        all.take((sum_t)min(length, count - part * length), means[c * parts + part], squares[c * parts + part]);
+    *mean = all.centre;
+    *variance = all.square / all.seen;
 }
 
 __device__ inline void normalise(const real_t* x, real_t* y, Part part, index_t C, index_t P, sum_t mean,
@@ -104,6 +110,18 @@ extern "C" __global__ void bn_backward_sums(const real_t* dout, const real_t* x,
     }
 }
 
+// mean_d, mean_product: of dout and of dout * x_hat over all that the statistics are of; 0 where they are not x's own.
+__device__ inline void input_gradient(const real_t* dout, const real_t* x, const real_t* y, real_t* dx, Part part,
+                                      index_t C, index_t P, sum_t mean, sum_t inverse_std, sum_t gamma, sum_t mean_d,
+                                      sum_t mean_product) {
+    for (index_t j = part.from + threadIdx.x; j < part.to; j += blockDim.x) {
+        index_t at = (j / P * C + part.c) * P + j % P;
+        sum_t d = up(dout[at]), x_hat = (up(x[at]) - mean) * inverse_std;
+        if (y) d *= (sum_t)(up(y[at]) > 0);
+        dx[at] = down((d - mean_d - x_hat * mean_product) * (gamma * inverse_std));
+    }
+}
+
 // batch: whether forward took its statistics from x itself (training time).
 extern "C" __global__ void bn_backward(const real_t* dout, const real_t* x, const real_t* y, const sum_t* mean,
                                        const sum_t* inverse_std, const sum_t* gamma, const sum_t* sums,
@@ -121,10 +139,71 @@ extern "C" __global__ void bn_backward(const real_t* dout, const real_t* x, cons
         dbeta[c] = down(total);
     }
     sum_t mean_d = batch ? total / (sum_t)count : (sum_t)0, mean_product = batch ? product / (sum_t)count : (sum_t)0;
-    for (index_t j = part.from + threadIdx.x; j < part.to; j += blockDim.x) {
-        index_t at = (j / P * C + c) * P + j % P;
-        sum_t d = up(dout[at]), x_hat = (up(x[at]) - mean[c]) * inverse_std[c];
-        if (y) d *= (sum_t)(up(y[at]) > 0);
-        dx[at] = down((d - mean_d - x_hat * mean_product) * (gamma[c] * inverse_std[c]));
+    input_gradient(dout, x, y, dx, part, C, P, mean[c], inverse_std[c], gamma[c], mean_d, mean_product);
+}
+
+// Several processes, each with a part of the batch. rows (size, 2 * C + 1), one a process: its means, its sums of squared
+// distances and its count. Only this process's is written, the others are 0: added up over all processes, they are there.
+extern "C" __global__ void bn_own_row(const sum_t* means, const sum_t* squares, sum_t* rows, index_t count, index_t C,
+                                      index_t parts, index_t rank, index_t size) {
+    index_t width = 2 * C + 1;
+    for (index_t j = blockIdx.x * blockDim.x + threadIdx.x; j < size * width; j += gridDim.x * blockDim.x) {
+        index_t k = j % width;
+        sum_t v = 0;
+        if (j / width == rank && k == 2 * C) {
+            v = (sum_t)count;
+        } else if (j / width == rank && count > 0) {
+            sum_t mean, variance;
+            join_parts(means, squares, k % C, count, parts, &mean, &variance);
+            v = k < C ? mean : variance * (sum_t)count;
+        }
+        rows[j] = v;
     }
+}
+
+// The batch's statistics from all processes' rows, in the order of the processes; moves the running ones as bn_train.
+extern "C" __global__ void bn_of_rows(const sum_t* rows, sum_t* running_mean, sum_t* running_var, sum_t* mean_out,
+                                      sum_t* variance_out, sum_t* inverse_std_out, index_t C, index_t size, sum_t eps,
+                                      sum_t keep, sum_t follow) {
+    index_t width = 2 * C + 1;
+    for (index_t c = blockIdx.x * blockDim.x + threadIdx.x; c < C; c += gridDim.x * blockDim.x) {
+        Joined all = {0, 0, 0};
+        for (index_t r = 0; r < size; ++r) {
+            const sum_t* row = rows + r * width;
+            if (row[2 * C] > 0) all.take(row[2 * C], row[c], row[C + c]);
+        }
+        sum_t variance = all.square / all.seen;
+        mean_out[c] = all.centre;
+        variance_out[c] = variance;
+        inverse_std_out[c] = inverse_deviation(variance, eps);
+        running_mean[c] = running_mean[c] * keep + all.centre * follow;
+        running_var[c] = running_var[c] * keep + variance * follow;
+    }
+}
+
+// This process's dgamma and dbeta from its parts' sums, and totals (2, C), the same to be added up over all processes.
+extern "C" __global__ void bn_own_sums(const sum_t* sums, const sum_t* products, real_t* dgamma, real_t* dbeta,
+                                       sum_t* totals, index_t C, index_t parts) {
+    for (index_t c = blockIdx.x * blockDim.x + threadIdx.x; c < C; c += gridDim.x * blockDim.x) {
+        sum_t total = 0, product = 0;
+        for (index_t k = 0; k < parts; ++k) {
+            total += sums[c * parts + k];
+            product += products[c * parts + k];
+        }
+        dbeta[c] = down(total);
+        dgamma[c] = down(product);
+        totals[c] = total;
+        totals[C + c] = product;
+    }
+}
+
+// Gradient of this process's part of x. whole: elements of a channel over all processes.
+extern "C" __global__ void bn_backward_part(const real_t* dout, const real_t* x, const real_t* y, const sum_t* mean,
+                                            const sum_t* inverse_std, const sum_t* gamma, const sum_t* totals,
+                                            real_t* dx, index_t count, index_t C, index_t P, index_t parts,
+                                            sum_t whole) {
+    Part part = my_part(count, parts);
+    index_t c = part.c;
+    input_gradient(dout, x, y, dx, part, C, P, mean[c], inverse_std[c], gamma[c], totals[c] / whole,
+                   totals[C + c] / whole);
 }
