@@ -47,12 +47,14 @@ _LATER = {
     "Trainer": "xpcnn.training.trainer",
     "layers": "",
     "models": "",
+    "onnx": "",
     "ops": "",
     "datasets": "",
     "optimizers": "",
     "schedules": "",
     "training": "",
     "data": "",
+    "sklearn": "",
 }
 
 

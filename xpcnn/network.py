@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from os import PathLike
 from typing import Any, Self
 
 import numpy as np
@@ -14,25 +10,23 @@ import numpy as np
 from xpcnn.device import Array, CudaDevice, Device, asnumpy, get_device
 from xpcnn.errors import ConfigError, DataError, ShapeError
 from xpcnn.executors import make_executor
-from xpcnn.executors.tally import Tally
-from xpcnn.formats import load_arrays, save_arrays
+from xpcnn.executors.tally import Tally, evaluate
 from xpcnn.graph import Node, build_graph
-from xpcnn.layers.base import Layer, Shape
-from xpcnn.layers.loss import SoftmaxWithLoss
+from xpcnn.layers.base import Shape
+from xpcnn.layers.loss import Loss, SoftmaxWithLoss
 from xpcnn.layers.spec import How
+from xpcnn.network_arrays import NetworkArrays, as_dtype
 from xpcnn.network_words import as_labels, check_batch, layout_hint, summary_of, unscaled, warn, warn_unscaled
 from xpcnn.ops.gradcheck import numerical_gradient
-from xpcnn.ops.reference import check_labels, count_right
-from xpcnn.params import ArrayView, Place, book_names, layer_names, match_arrays, state_names
+from xpcnn.params import ArrayView, Place, book_names, layer_names, state_names
 from xpcnn.rng import fresh_seed
 
 __all__ = ["Network", "Sequential"]
 
-_DTYPES = ("float32", "float64", "float16")
 _NAMING: dict[str, Callable[[Mapping[str, Node]], dict[str, Place]]] = {"layer": layer_names, "book": book_names}
 
 
-class Network:
+class Network(NetworkArrays):
     """Named layers, each taking the outputs of earlier ones; the last one's output are the scores (N, K).
 
     layers: entries `layer`, `(name, layer)` or `(name, layer, inputs)`, where a layer is a Layer, a spec such as
@@ -41,7 +35,7 @@ class Network:
     input_shape: one sample's, (C, H, W) or (D,). seed: of the initial weights and the dropout masks (None draws
     one). dtype: "float32", "float64", or "float16" on a GPU (the parameters stay float32). init: how weights are
     drawn ("auto": He, or Xavier before sigmoid and tanh).
-    param_names: "layer" ("conv1.W") or "book" ("W1"). loss: a SoftmaxWithLoss.
+    param_names: "layer" ("conv1.W") or "book" ("W1"). loss: a SoftmaxWithLoss, or another.
 
     Raises ConfigError and ShapeError, naming the layer, where the layers do not fit together.
     """
@@ -56,11 +50,11 @@ class Network:
         device: str | Device | None = "cpu",
         init: How = "auto",
         param_names: str = "layer",
-        loss: SoftmaxWithLoss | None = None,
+        loss: Loss | None = None,
     ) -> None:
         if param_names not in _NAMING:
             raise ConfigError(f"param_names is one of {', '.join(_NAMING)}, got {param_names!r}")
-        self.dtype = _dtype(dtype)
+        self.dtype = as_dtype(dtype)
         self.seed = fresh_seed() if seed is None else int(seed)
         try:
             self.nodes = build_graph(layers, input_shape, self.seed, self.param_dtype, init)
@@ -80,21 +74,6 @@ class Network:
         self._use_device(get_device(device))
 
     # -- parts ---------------------------------------------------------------------------------------------------
-
-    @property
-    def layers(self) -> dict[str, Layer]:
-        """The layers by name, in the order in which they run."""
-        return {name: node.layer for name, node in self.nodes.items()}
-
-    @property
-    def output_shape(self) -> Shape:
-        """Shape of one sample's scores."""
-        return next(reversed(self.nodes.values())).shape
-
-    @property
-    def param_dtype(self) -> np.dtype:
-        """That of the parameters: the network's own, but float32 where pictures and products are float16."""
-        return np.dtype(np.float32) if self.dtype == np.float16 else self.dtype
 
     def _use_device(self, device: Device) -> None:
         if self.dtype == np.float16 and not isinstance(device, CudaDevice):
@@ -127,7 +106,7 @@ class Network:
         self.threads = threads
         self._use_device(self.device)
 
-    def use_loss(self, loss: SoftmaxWithLoss) -> None:
+    def use_loss(self, loss: Loss) -> None:
         """Takes another loss, such as one with label smoothing."""
         self.loss_layer = loss
         self.executor.loss = loss
@@ -136,21 +115,6 @@ class Network:
         """Moves the network to `device`; returns itself."""
         self._use_device(get_device(device))
         return self
-
-    def copy(self, dtype: Any = None) -> Self:
-        """A second network with its own arrays, of the same values, of another `dtype` if one is given."""
-        twin = copy.copy(self)
-        twin.dtype = self.dtype if dtype is None else _dtype(dtype)
-        layers: dict[int, Layer] = {}  # a layer at two nodes stays one
-        for layer in self.layers.values():
-            if id(layer) not in layers:
-                own = layers[id(layer)] = copy.copy(layer)
-                own.params = {n: a.astype(twin.param_dtype) for n, a in layer.params.items()}
-                own.state = {n: a.astype(twin.param_dtype) for n, a in layer.state.items()}
-                own._context = None
-        twin.nodes = {name: replace(node, layer=layers[id(node.layer)]) for name, node in self.nodes.items()}
-        twin._use_device(self.device)
-        return twin
 
     # -- batches -------------------------------------------------------------------------------------------------
 
@@ -163,10 +127,10 @@ class Network:
         return self.device.asarray(x, self.dtype)
 
     def labels(self, t: Any, N: int) -> Array:
-        """Labels of N samples on the network's device; what is there already is not moved again."""
+        """Targets of N samples on the network's device; what is there already is not moved again."""
         t = t if hasattr(t, "dtype") else as_labels(t)
-        check_labels(t, N, self.output_shape[0])  # here, while they are still on the host
-        return self.device.asarray(t)
+        self.loss_layer.check_targets(t, N, self.output_shape)  # here, while they are still on the host
+        return self.loss_layer.targets(t, self.device, self.param_dtype)
 
     def predict(self, x: Any, train: bool = False, batch_size: int | None = 256) -> Array:
         """Scores (N, K), before any softmax, for x (N, ...). batch_size: samples at a time (None: all at once)."""
@@ -179,24 +143,20 @@ class Network:
         return self.device.xp.concatenate(pieces)
 
     def loss(self, x: Any, t: Any, train: bool = False) -> Array:
-        """Mean loss of one batch (0-d, on the device). t: (N,) class numbers or (N, K) one-hot."""
+        """Mean loss of one batch (0-d, on the device). t: what the loss takes; (N,) class numbers or (N, K) one-hot."""
         scores = self.predict(x, train)
         return self.loss_layer.forward(scores, self.labels(t, len(scores)))
 
-    def evaluate_batches(self, batches: Iterable[tuple[Any, Any]]) -> tuple[float, float]:
-        """(mean loss, accuracy) over all samples of `batches` of (x, t), each counting once."""
-        loss_sum: Any = 0.0  # stays on the device until the end
-        right: Any = 0
-        seen = 0
-        for x, t in batches:
-            scores = self.predict(x, batch_size=None)
-            labels = self.labels(t, len(scores))
-            loss_sum = loss_sum + self.loss_layer.forward(scores, labels).astype("float64") * len(scores)
-            right = right + count_right(scores, labels)
-            seen += len(scores)
-        if seen == 0:
-            raise DataError("evaluation needs at least one sample, got none")
-        return float(loss_sum) / seen, int(right) / seen
+    def evaluate_batches(
+        self, batches: Iterable[tuple[Any, Any]], across: Callable[[np.ndarray], None] | None = None
+    ) -> tuple[float, float]:
+        """(mean loss, accuracy) over all samples of `batches` of (x, t), each counting once.
+
+        across: where other processes have other batches, adds an array up over all of them, in place.
+        The accuracy is NaN where the loss knows no right and wrong, as MeanSquaredError.
+        """
+        scored = ((y, self.labels(t, len(y))) for x, t in batches for y in [self.predict(x, batch_size=None)])
+        return evaluate(self.loss_layer, scored, self.output_shape, across)
 
     def evaluate(self, x: Any, t: Any, batch_size: int = 100) -> tuple[float, float]:
         """(mean loss, accuracy) over all of x, the last partial batch included; accuracy is a share of 0..1."""
@@ -214,13 +174,15 @@ class Network:
 
     # -- gradients -----------------------------------------------------------------------------------------------
 
-    def train_pass(self, x: Any, t: Any, tally: Tally | None = None) -> tuple[Array, Array]:
+    def train_pass(self, x: Any, t: Any, tally: Tally | None = None, part: slice | None = None) -> tuple[Array, Array]:
         """Forward and backward at training time: (loss, scores); the gradients are then in `grads`.
 
-        tally: counts the batch, its loss and its right answers.
+        tally: counts the batch, its loss and its right answers. part: where several processes train together, which
+        samples of the batch with targets t this one has in x (see EagerExecutor.gradient).
         """
         x = self._input(x)
-        loss, scores = self.executor.gradient(x, self.labels(t, len(x)), step=self.step, tally=tally)
+        t = self.labels(t, len(x) if part is None else len(t))
+        loss, scores = self.executor.gradient(x, t, step=self.step, tally=tally, part=part)
         self.step += 1
         return loss, scores
 
@@ -265,33 +227,6 @@ class Network:
         self.state.update(state)  # looking must not move the running statistics
         return found[0] if found else None
 
-    # -- files ---------------------------------------------------------------------------------------------------
-
-    def arrays(self) -> dict[str, Array]:
-        """What a parameter file holds: the parameters and the running statistics, on the network's device."""
-        return {**self.params, **self.state}
-
-    def save_params(self, path: str | PathLike[str] = "params.safetensors") -> None:
-        """Writes parameters and running statistics: .safetensors, .npz or .pkl (the book's), by the suffix."""
-        metadata = {"model": json.dumps(self.config)} if self.config else None
-        save_arrays(path, {name: asnumpy(a) for name, a in self.arrays().items()}, metadata)
-
-    def load_params(self, path: str | PathLike[str] = "params.safetensors", partial: bool = False) -> None:
-        """Reads what `save_params` or the book's own code wrote; nothing changes where anything does not fit.
-
-        partial: names may be missing or extra. Raises CheckpointError for a damaged file, and with the names and
-        both shapes where it does not fit.
-        """
-        self.load_arrays(load_arrays(path), source=path, partial=partial)
-
-    def load_arrays(
-        self, found: Mapping[str, np.ndarray], source: object = "these arrays", partial: bool = False
-    ) -> None:
-        """The same from arrays in memory."""
-        for name, a in match_arrays(self.arrays(), found, source, partial).items():
-            view = self.params if name in self.params else self.state
-            view[name] = self.device.asarray(a, self.param_dtype)
-
     # -- words ---------------------------------------------------------------------------------------------------
 
     def summary(self, plan: bool = False) -> str:
@@ -304,13 +239,3 @@ class Network:
 
 class Sequential(Network):
     """A Network whose entries follow one another, the common case; it takes what Network takes."""
-
-
-def _dtype(dtype: Any) -> np.dtype:
-    try:
-        known: np.dtype = np.dtype(dtype)
-    except TypeError as error:
-        raise ConfigError(f"a network's dtype is one of {', '.join(_DTYPES)}, got {dtype!r}") from error
-    if known.name not in _DTYPES:
-        raise ConfigError(f"a network's dtype is one of {', '.join(_DTYPES)}, got {known.name}")
-    return known
