@@ -23,8 +23,9 @@ def test_a_step_a_batch_and_a_picture(run):
     ]
     for _, batch, median, fastest, rate, times in found:
         assert 0.0 < float(fastest) <= float(median)
-        # Three decimals of a time of a tenth of a millisecond or more, and a whole number of pictures.
-        assert float(rate.replace(",", "")) == pytest.approx(1e3 * int(batch) / float(median), rel=0.01)
+        # The median is printed to 0.001 ms, the rate to a whole picture.
+        most, least = (1e3 * int(batch) / (float(median) + off) for off in (-0.0005, 0.0005))
+        assert least - 0.5 <= float(rate.replace(",", "")) <= most + 0.5
         assert int(times) >= 3
 
 
