@@ -47,5 +47,16 @@ def test_equal_to_the_plain_executor(relu, N):
             np.testing.assert_allclose(net.predict(x), plain.predict(x), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("N", [1, 5])
+def test_a_constant_that_is_not_learned_is_looked_at_as_well(N):
+    scale = WithConstant("multiply", np.array(2.0), learned=False)
+    net = Sequential([conv(4, 3), "batch_norm", scale, affine(3)], (2, 7, 6), dtype="float64", seed=0)
+    x = np.random.default_rng(N).standard_normal((N, 2, 7, 6))
+    b = net.params["affine1.b"]
+    before = net.predict(x) - b
+    scale.constant[...] = 6.0
+    np.testing.assert_allclose(net.predict(x) - b, 3.0 * before, rtol=1e-12, atol=1e-12)  # a hundred terms
+
+
 def test_the_plan_says_so():
     assert "for predictions with withconstant1, withconstant2, relu1" in network(True).summary(plan=True)

@@ -14,6 +14,7 @@ from xpcnn.executors.channels import channel_map
 from xpcnn.executors.stages import Calls, Job, LayerStage, Stage, add_up, channels_last
 from xpcnn.graph import Node
 from xpcnn.layers.activation import Relu
+from xpcnn.layers.arithmetic import WithConstant
 from xpcnn.layers.normalization import BatchNormalization
 from xpcnn.ops.reference import inverse_deviation
 from xpcnn.rng import stream_number
@@ -78,7 +79,7 @@ class NormStage(Stage):
 
     def watched(self) -> tuple[Array, ...]:
         params, state = self.layer.params, self.layer.state
-        constants = [a for node in self.after for a in node.layer.params.values()]
+        constants = [node.layer.constant for node in self.after if isinstance(node.layer, WithConstant)]
         return params["gamma"], params["beta"], state["running_mean"], state["running_var"], *constants
 
     def prepare(self, backward: bool) -> Any:
