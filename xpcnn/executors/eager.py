@@ -104,12 +104,12 @@ class EagerExecutor:
     def _of_part(self, x: Array, t: Array, step: int, tally: Tally | None, part: slice) -> tuple[Array, Array]:
         """`gradient` at training time for samples `part` of a batch."""
         assert self.exchange is not None
-        learning = [[node.name] for node in reversed(self.nodes) if node.layer.params]
+        learning = {node.name: i for i, node in enumerate(n for n in reversed(self.nodes) if n.layer.params)}
         share, loss, right = len(x) / len(t), 0.0, 0
-        hand = HandOver(self.exchange, self.nodes, 1, learning)
+        hand = HandOver(self.exchange, self.nodes, 1, [[name] for name in learning])
 
         def learned(name: str, grads: dict[str, Array]) -> None:
-            hand.done(learning.index([name]), 0, {name: grads})
+            hand.done(learning[name], 0, {name: grads})
 
         if len(x):
             scores, contexts = self._forward(x, True, keep=True, step=step, first=part.start, whole=len(t))
@@ -120,7 +120,7 @@ class EagerExecutor:
         else:
             scores = get_array_module(x).empty((0, *self.nodes[-1].shape), dtype=x.dtype)
             self._absent(x, len(t))
-            for (name,) in learning:
+            for name in learning:
                 learned(name, {})
         return self._counted(*hand.finish(loss, right, share), scores, t, tally)
 

@@ -83,6 +83,12 @@ def remembered(function: Callable[P, Spec]) -> Callable[P, Spec]:
     return make
 
 
+def check_groups(groups: int, C: int, filters: int) -> None:
+    """Raises ShapeError, or ConfigError for what is no whole number, where groups do not share out both."""
+    if whole(groups, "groups", least=0) < 1 or C % groups or filters % groups:
+        raise ShapeError(f"groups={groups} must divide the {C} channels that arrive and the {filters} filters")
+
+
 @remembered
 def conv(
     filters: int,
@@ -102,8 +108,7 @@ def conv(
         if len(shapes[0]) != 3:
             raise ShapeError(f"wanted pictures (C, H, W), got {shapes[0]}")
         C = shapes[0][0]
-        if whole(groups, "groups", least=0) < 1 or C % groups or filters % groups:
-            raise ShapeError(f"groups={groups} must divide the {C} channels that arrive and the {filters} filters")
+        check_groups(groups, C, filters)
         W = make.weight((filters, C // groups, FH, FW), C // groups * FH * FW, filters // groups * FH * FW, init)
         b = make.constant((filters,), 0.0) if bias else None
         return Convolution(W, b, stride, pad, dilation, groups)

@@ -8,7 +8,7 @@ from xpcnn.errors import ShapeError
 from xpcnn.layers.base import Layer, Shape
 from xpcnn.layers.convolution import Convolution
 from xpcnn.layers.convolution_nd import Convolution1D, Convolution3D, ConvolutionND
-from xpcnn.layers.spec import How, Maker, Spec, remembered
+from xpcnn.layers.spec import How, Maker, Spec, check_groups, remembered
 from xpcnn.layers.transposed import TransposedConvolution
 from xpcnn.ops.geometry import whole
 from xpcnn.ops.windows import Ints, as_tuple
@@ -17,11 +17,6 @@ __all__ = ["conv1d", "conv3d", "conv_transpose", "depthwise_conv"]
 
 _AXES = {1: "sequences (C, L)", 2: "pictures (C, H, W)", 3: "volumes (C, D, H, W)"}
 _LAYERS: dict[int, type[Convolution] | type[ConvolutionND]] = {1: Convolution1D, 2: Convolution, 3: Convolution3D}
-
-
-def _check_groups(groups: int, C: int, filters: int) -> None:
-    if whole(groups, "groups", least=0) < 1 or C % groups or filters % groups:
-        raise ShapeError(f"groups={groups} must divide the {C} channels that arrive and the {filters} filters")
 
 
 def _conv(
@@ -34,7 +29,7 @@ def _conv(
         if len(shapes[0]) != n + 1:
             raise ShapeError(f"wanted {_AXES[n]}, got {shapes[0]}")
         C = shapes[0][0]
-        _check_groups(groups, C, filters)
+        check_groups(groups, C, filters)
         places = math.prod(window)
         W = make.weight((filters, C // groups, *window), C // groups * places, filters // groups * places, init)
         return _LAYERS[n](W, make.constant((filters,), 0.0) if bias else None, stride, pad, dilation, groups)
@@ -119,7 +114,7 @@ def conv_transpose(
         if n < 1:
             raise ShapeError(f"wanted channels and at least one spatial axis (C, ...), got {shapes[0]}")
         C = shapes[0][0]
-        _check_groups(groups, C, filters)
+        check_groups(groups, C, filters)
         window, steps = as_tuple(size, n, "the filter size"), as_tuple(stride, n, "stride")
         places = math.prod(window)
         # Windows lie a stride apart: an output lies in so many of them, and sums over their channels.
